@@ -1,0 +1,48 @@
+// Scalar functions that several operations share, analytic so that complex-step derivatives pass through
+// them. SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <complex>
+#include <mta/core/tensor.hpp>
+#include <span>
+
+namespace mta {
+
+/// The real part; the number itself when it is real.
+template <class Scalar>
+RealOf<Scalar> real_part(const Scalar& x) {
+    if constexpr (std::is_same_v<Scalar, RealOf<Scalar>>)
+        return x;
+    else
+        return x.real();
+}
+
+/// 1 / (1 + exp(-x)) without overflow at either end.
+template <class Scalar>
+Scalar sigmoid(const Scalar& x) {
+    using std::exp;
+    if (real_part(x) >= 0) return Scalar(1) / (Scalar(1) + exp(-x));
+    const Scalar e = exp(x);
+    return e / (Scalar(1) + e);
+}
+
+/// Sum of a[n] * b[n], in order.
+template <class A, class B>
+auto dot(std::span<A> a, std::span<B> b) {
+    std::remove_const_t<A> sum{0};
+    for (std::size_t n = 0; n < a.size(); ++n)
+        sum += a[n] * b[n];
+    return sum;
+}
+
+/// Whether every element is exactly 0 (NaN is not). A row whose cotangent is all zero adds nothing to any
+/// gradient, and backward passes skip it: 0 * NaN would carry a NaN of a padded token into every parameter.
+template <class Scalar>
+bool all_zero(std::span<Scalar> row) {
+    for (const auto& x : row)
+        if (!(x == Scalar(0))) return false;
+    return true;
+}
+
+}  // namespace mta

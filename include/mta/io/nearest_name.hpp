@@ -1,0 +1,54 @@
+// The known name that a mistyped one was probably meant to be, for error sentences.
+// SPDX-License-Identifier: MIT
+//
+// Source  Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals", 1966 (the distance).
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mta::io {
+
+namespace detail {
+
+/// Insertions, deletions and substitutions that turn a into b.
+inline std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        std::size_t diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < b.size(); ++j) {
+            const std::size_t substituted = diagonal + (a[i] == b[j] ? 0 : 1);
+            diagonal = row[j + 1];
+            row[j + 1] = std::min({substituted, diagonal + 1, row[j] + 1});
+        }
+    }
+    return row.back();
+}
+
+}  // namespace detail
+
+/// The candidate with the smallest edit distance to `name`, the first of several; empty when there is no candidate.
+/// Only the first 64 bytes of each name are compared, so that hostile names cost little.
+template <class Names>
+std::string nearest_name(std::string_view name, const Names& candidates) {
+    constexpr std::size_t compared = 64;
+    std::string nearest;
+    std::size_t smallest = std::numeric_limits<std::size_t>::max();
+    for (const std::string_view candidate : candidates) {
+        const std::size_t distance = detail::edit_distance(name.substr(0, compared), candidate.substr(0, compared));
+        if (distance < smallest) {
+            smallest = distance;
+            nearest = candidate;
+        }
+    }
+    return nearest;
+}
+
+}  // namespace mta::io
