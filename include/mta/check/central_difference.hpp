@@ -3,19 +3,21 @@
 //
 // Fourth-order stencil f'(x) = (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / (12 h) + O(h^4).
 // Error   about h^4 |f^(5)| / 30 from truncation and 1.5 eps |f| / h from rounding: near 1e-12 |f| at the
-// default
-//         h = 1e-3 in double; use long double and h = 1e-4 where 1e-13 is wanted.
+//         default h = 1e-3 in double; use long double and h = 1e-4 where 1e-13 is wanted.
 #pragma once
 
+#include <cmath>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
+#include <utility>
 
 namespace mta::check {
 
 /// Gradient of <d_out, f(x)> with respect to x, in x's own scalar type: four evaluations of f per element.
 template <AnyTensor DOut, AnyTensor X, class F>
 TensorLike<X> central_difference_gradient(const DOut& d_out, const X& x, F&& f, double step = 1e-3) {
-    require<ValueError>(step > 0, "central_difference_gradient: step: got ", step, ", expected above 0");
+    require<ValueError>(step > 0 && std::isfinite(step), "central_difference_gradient: step: got ", step,
+                        ", expected finite and above 0");
     TensorLike<X> at = x;
     TensorLike<X> gradient(x.dimensions());
     for (Index n = 0; n < x.size(); ++n) {

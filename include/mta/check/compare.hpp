@@ -1,17 +1,19 @@
-// The comparator: judges one tensor against another, hostile to NaN, and says the verdict as a sentence and
-// as data. SPDX-License-Identifier: MIT
+// The comparator: judges one tensor against another, hostile to NaN; verdict as a sentence and as data.
+// SPDX-License-Identifier: MIT
 //
 // Relative error is per tensor, max|got - want| / max|want|: elementwise relative error is meaningless where
 // terms cancel. Where want is all zero, got must be exactly zero (unless an absolute tolerance is given).
 // Anything not finite on either side is a mismatch, wherever it stands. Comparing no element at all is not
-// agreement.
+// agreement. A tolerance that is negative, NaN or infinite is never met.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,7 +39,7 @@ struct Comparison {
     Index beyond = 0;      // elements beyond the bound, not finite ones included
     Index not_finite = 0;  // elements where got or want is NaN or infinite
     double error = 0;  // max|got - want| / max|want|; infinite where not finite, or want is 0 and got is not
-    double bound = 0;  // accepted |got - want|
+    double bound = 0;  // accepted |got - want|; NaN where the tolerance is negative, NaN or infinite
     std::vector<Index> where;  // index of the worst element
     double got = 0, want = 0;  // its two values
     std::string sentence;
@@ -81,6 +83,13 @@ inline double badness(double got, double want) {
     return std::isfinite(got) && std::isfinite(want) ? difference : std::numeric_limits<double>::infinity();
 }
 
+// NaN, which no difference satisfies, unless the tolerance is one that could be broken.
+inline double accepted(Tolerance tolerance, double scale) {
+    const double bound = tolerance.absolute + tolerance.relative * scale;
+    const bool usable = tolerance.absolute >= 0 && tolerance.relative >= 0 && std::isfinite(bound);
+    return usable ? bound : std::numeric_limits<double>::quiet_NaN();
+}
+
 inline double relative_error(double worst, double scale) {
     if (worst == 0) return 0;
     return scale > 0 ? worst / scale : std::numeric_limits<double>::infinity();
@@ -88,22 +97,22 @@ inline double relative_error(double worst, double scale) {
 
 }  // namespace detail
 
-/// Judges `got` against `want`; `name` begins the sentence. Tensors are real; float is widened. Never throws.
-template <AnyTensor Got, AnyTensor Want>
-Comparison compare(std::string_view name, const Got& got, const Want& want, Tolerance tolerance = {}) {
-    static_assert(rank_of<Got> == rank_of<Want>, "compare: the ranks differ");
-    if (got.dimensions() != want.dimensions())
-        return detail::shapes_differ(name, got.dimensions(), want.dimensions());
+/// Judges elements in memory order against what they should be; `shape` is that of both, for the index of the
+/// worst element and for nothing else. Throws ShapeError when their numbers differ.
+template <class Got, class Want, class Extents>
+Comparison compare_elements(std::string_view name, std::span<const Got> got, std::span<const Want> want,
+                            const Extents& shape, Tolerance tolerance = {}) {
+    require_same("compare_elements: number of elements of got", got.size(), want.size());
     Comparison c;
     c.compared = static_cast<Index>(want.size());
     double scale = 0;
-    for (const auto& x : elements(want))
+    for (const auto& x : want)
         if (std::isfinite(x)) scale = std::max(scale, std::abs(static_cast<double>(x)));
-    c.bound = tolerance.absolute + tolerance.relative * scale;
+    c.bound = detail::accepted(tolerance, scale);
     double worst = -1;
-    Index worst_at = 0;
-    for (Index n = 0; n < c.compared; ++n) {
-        const double g = static_cast<double>(got.data()[n]), w = static_cast<double>(want.data()[n]);
+    std::size_t worst_at = 0;
+    for (std::size_t n = 0; n < want.size(); ++n) {
+        const double g = static_cast<double>(got[n]), w = static_cast<double>(want[n]);
         const double bad = detail::badness(g, w);
         if (!std::isfinite(g) || !std::isfinite(w)) ++c.not_finite;
         if (!(bad <= c.bound)) ++c.beyond;
@@ -112,12 +121,22 @@ Comparison compare(std::string_view name, const Got& got, const Want& want, Tole
     if (c.compared > 0) {
         c.verdict = c.beyond == 0 && c.not_finite == 0 ? Verdict::agrees : Verdict::mismatch;
         c.error = detail::relative_error(worst, scale);
-        c.where = detail::unravel(worst_at, want.dimensions());
-        c.got = static_cast<double>(got.data()[worst_at]);
-        c.want = static_cast<double>(want.data()[worst_at]);
+        c.where = detail::unravel(static_cast<Index>(worst_at), shape);
+        c.got = static_cast<double>(got[worst_at]);
+        c.want = static_cast<double>(want[worst_at]);
     }
     c.sentence = detail::describe(name, c);
     return c;
+}
+
+/// Judges `got` against `want`; `name` begins the sentence. Tensors are real; float is widened. Never throws.
+template <AnyTensor Got, AnyTensor Want>
+Comparison compare(std::string_view name, const Got& got, const Want& want, Tolerance tolerance = {}) {
+    static_assert(rank_of<Got> == rank_of<Want>, "compare: the ranks differ");
+    if (got.dimensions() != want.dimensions())
+        return detail::shapes_differ(name, got.dimensions(), want.dimensions());
+    return compare_elements(name, std::span<const ScalarOf<Got>>(elements(got)),
+                            std::span<const ScalarOf<Want>>(elements(want)), want.dimensions(), tolerance);
 }
 
 /// Judges whether the two hold the same bits: -0 differs from 0, and a NaN equals the same NaN.

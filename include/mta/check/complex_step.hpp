@@ -2,17 +2,16 @@
 // SPDX-License-Identifier: MIT
 //
 // Source  Squire and Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review
-// 1998:
-//         f'(x) = Im f(x + i h) / h + O(h^2), for analytic f. With h = 1e-50 the remainder is far below
-//         rounding.
+//         40, 1998: f'(x) = Im f(x + i h) / h + O(h^2), for analytic f. With h = 1e-50 the remainder is far
+//         below rounding.
 // Use     The function takes and returns complex tensors; anything templated on its scalar qualifies as long
-// as it
-//         has no abs, max of complex numbers, conjugate or table of reals in it.
+//         as it has no abs, max of complex numbers, conjugate or table of reals in it.
 #pragma once
 
 #include <mta/core/parameters.hpp>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
+#include <utility>
 
 namespace mta::check {
 

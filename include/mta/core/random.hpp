@@ -1,10 +1,9 @@
 // Random numbers from a counter: the n-th number of a stream is a pure function of (seed, stream, n).
 // SPDX-License-Identifier: MIT
 //
-// Source   Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011
-// (Philox4x32-10). Promise  uniform numbers use integer arithmetic and exact scaling only: the same bits with
-// every compiler and
-//          at any thread count. Normal numbers go through the platform's log and cos.
+// Source   Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+// Promise  uniform numbers use integer arithmetic and exact scaling only: the same bits with every compiler
+//          and at any thread count. Normal numbers go through the platform's log and cos.
 #pragma once
 
 #include <array>
@@ -61,7 +60,7 @@ class Random {
         const std::uint64_t high = bits() >> 5, low = bits() >> 6;
         return static_cast<double>((high << 26) | low) * 0x1p-53;
     }
-    /// Uniform in [low, high).
+    /// Uniform from low to high; the sum is rounded, so high itself can come out where low is not 0.
     double uniform(double low, double high) { return low + (high - low) * uniform(); }
 
     /// Uniform integer in [0, bound). Throws ValueError when bound is 0.

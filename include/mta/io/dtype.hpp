@@ -115,7 +115,7 @@ constexpr std::uint64_t widen_bits(std::uint64_t bits, FloatFormat narrow, Float
     if (exponent != 0) return sign | ((exponent + rebias) << wide.mantissa_bits) | (mantissa << gained);
     if (rebias == 0) return sign | (mantissa << gained);  // same exponents: a subnormal stays one
     // A subnormal becomes normal: its highest set bit turns into the hidden one.
-    const int shift = narrow.mantissa_bits + 1 - std::bit_width(mantissa);
+    const int shift = narrow.mantissa_bits + 1 - static_cast<int>(std::bit_width(mantissa));
     const std::uint64_t e = 1 + rebias - static_cast<std::uint64_t>(shift);
     return sign | (e << wide.mantissa_bits) | (((mantissa << shift) & narrow.mantissa_mask()) << gained);
 }

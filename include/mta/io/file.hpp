@@ -40,6 +40,9 @@ inline constexpr std::uint64_t default_file_size_limit = std::uint64_t{1} << 34;
 
 namespace detail {
 
+using mta::detail::number_text;
+using mta::detail::sentence;
+
 /// What the operating system calls this errno: "No such file or directory".
 inline std::string errno_text(int error) {
     return std::generic_category().message(error);
@@ -117,15 +120,15 @@ class FreshFile {
 
 /// The file that `path` names once links are followed, and the permission bits its replacement gets.
 inline std::pair<std::filesystem::path, ::mode_t> replaceable_target(const std::filesystem::path& path) {
-    std::error_code error;
-    const auto target = std::filesystem::weakly_canonical(path, error);
-    require<FileError>(!error, "cannot write ", path.native(), ": ", error.message());
     struct ::stat status {};
-    if (::stat(target.c_str(), &status) != 0) return {target, 0666};
+    if (::stat(path.c_str(), &status) != 0) return {path, 0666};
     require<FileError>(!S_ISDIR(status.st_mode), "cannot write ", path.native(),
                        ": it is a directory, expected a file name");
     require<FileError>(S_ISREG(status.st_mode), "cannot write ", path.native(),
                        ": it is a device, pipe or socket, expected a regular file");
+    std::error_code error;
+    const auto target = std::filesystem::canonical(path, error);
+    require<FileError>(!error, "cannot write ", path.native(), ": ", error.message());
     return {target, status.st_mode & 0777};
 }
 

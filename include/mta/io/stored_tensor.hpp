@@ -61,9 +61,9 @@ inline std::optional<std::uint64_t> byte_count(DType dtype, std::span<const std:
 /// Throws FileError unless `stored.bytes` has the size that its type and shape say.
 inline void check_stored(std::string_view function, const StoredTensor& stored) {
     const auto expected = byte_count(stored.dtype, stored.shape);
-    require<FileError>(expected.has_value(), function, ": tensor ", detail::quoted(stored.name), ": got shape ",
+    require<FileError>(expected.has_value(), function, ": tensor ", detail::in_quotes(stored.name), ": got shape ",
                        stored.shape, ", expected extents of at least 0 whose product fits in 63 bits");
-    require<FileError>(stored.bytes.size() == *expected, function, ": tensor ", detail::quoted(stored.name), ": got ",
+    require<FileError>(stored.bytes.size() == *expected, function, ": tensor ", detail::in_quotes(stored.name), ": got ",
                        stored.bytes.size(), " bytes, expected ", *expected, " for ", dtype_name(stored.dtype),
                        " of shape ", stored.shape);
 }
@@ -143,7 +143,7 @@ constexpr bool holds(std::int64_t x) {
 template <class Scalar, int Rank>
 Tensor<Scalar, Rank> tensor_shaped_like(std::string_view function, const StoredTensor& stored) {
     check_stored(function, stored);
-    require(stored.shape.size() == static_cast<std::size_t>(Rank), function, ": tensor ", quoted(stored.name),
+    require(stored.shape.size() == static_cast<std::size_t>(Rank), function, ": tensor ", in_quotes(stored.name),
             ": got shape ", stored.shape, ", expected ", Rank, Rank == 1 ? " dimension" : " dimensions");
     std::array<Index, static_cast<std::size_t>(Rank)> extents{};
     for (std::size_t axis = 0; axis < extents.size(); ++axis) extents[axis] = static_cast<Index>(stored.shape[axis]);
@@ -166,10 +166,10 @@ StoredTensor stored_like(std::string name, const T& t, DType dtype) {
 template <class Scalar, int Rank>
     requires std::same_as<Scalar, float> || std::same_as<Scalar, double>
 Tensor<Scalar, Rank> to_tensor(const StoredTensor& stored, Narrowing narrowing = Narrowing::refuse) {
-    require<FileError>(is_floating(stored.dtype), "to_tensor: tensor ", detail::quoted(stored.name), ": got dtype ",
+    require<FileError>(is_floating(stored.dtype), "to_tensor: tensor ", detail::in_quotes(stored.name), ": got dtype ",
                        dtype_name(stored.dtype), ", expected F64, F32, F16 or BF16");
     const bool narrows = sizeof(Scalar) < sizeof(double) && stored.dtype == DType::F64;
-    require<FileError>(!narrows || narrowing == Narrowing::round, "to_tensor: tensor ", detail::quoted(stored.name),
+    require<FileError>(!narrows || narrowing == Narrowing::round, "to_tensor: tensor ", detail::in_quotes(stored.name),
                        ": got dtype F64, expected F32, F16 or BF16, because float cannot hold every double");
     auto t = detail::tensor_shaped_like<Scalar, Rank>("to_tensor", stored);
     for (Index n = 0; n < t.size(); ++n)
@@ -181,7 +181,7 @@ Tensor<Scalar, Rank> to_tensor(const StoredTensor& stored, Narrowing narrowing =
 /// for an element that Int cannot hold and for a BOOL byte other than 0 and 1; ShapeError for another rank.
 template <std::integral Int, int Rank>
 Tensor<Int, Rank> to_integer_tensor(const StoredTensor& stored) {
-    require<FileError>(!is_floating(stored.dtype), "to_integer_tensor: tensor ", detail::quoted(stored.name),
+    require<FileError>(!is_floating(stored.dtype), "to_integer_tensor: tensor ", detail::in_quotes(stored.name),
                        ": got dtype ", dtype_name(stored.dtype), ", expected I64, I32, U8 or BOOL");
     auto t = detail::tensor_shaped_like<Int, Rank>("to_integer_tensor", stored);
     const auto [low, high] = detail::integer_range(stored.dtype);
@@ -189,7 +189,7 @@ Tensor<Int, Rank> to_integer_tensor(const StoredTensor& stored) {
         const std::int64_t x = detail::integer_element(stored, static_cast<std::size_t>(n));
         const bool valid = low <= x && x <= high;
         if (!valid || !detail::holds<Int>(x))
-            throw FileError(detail::sentence("to_integer_tensor: tensor ", detail::quoted(stored.name), ": got ", x,
+            throw FileError(detail::sentence("to_integer_tensor: tensor ", detail::in_quotes(stored.name), ": got ", x,
                                              " at element ", n, ", expected a value that ",
                                              valid ? "the requested integer type" : dtype_name(stored.dtype),
                                              " can hold"));
@@ -203,7 +203,7 @@ Tensor<Int, Rank> to_integer_tensor(const StoredTensor& stored) {
 template <AnyTensor T>
     requires std::floating_point<ScalarOf<T>>
 StoredTensor from_tensor(std::string name, const T& t, DType dtype) {
-    require<FileError>(is_floating(dtype), "from_tensor: tensor ", detail::quoted(name), ": got dtype ",
+    require<FileError>(is_floating(dtype), "from_tensor: tensor ", detail::in_quotes(name), ": got dtype ",
                        dtype_name(dtype), ", expected F64, F32, F16 or BF16");
     StoredTensor stored = detail::stored_like(std::move(name), t, dtype);
     for (Index n = 0; n < t.size(); ++n)
@@ -216,7 +216,7 @@ StoredTensor from_tensor(std::string name, const T& t, DType dtype) {
 template <AnyTensor T>
     requires std::integral<ScalarOf<T>>
 StoredTensor from_integer_tensor(std::string name, const T& t, DType dtype) {
-    require<FileError>(!is_floating(dtype), "from_integer_tensor: tensor ", detail::quoted(name), ": got dtype ",
+    require<FileError>(!is_floating(dtype), "from_integer_tensor: tensor ", detail::in_quotes(name), ": got dtype ",
                        dtype_name(dtype), ", expected I64, I32, U8 or BOOL");
     StoredTensor stored = detail::stored_like(std::move(name), t, dtype);
     const auto [low, high] = detail::integer_range(dtype);
@@ -224,7 +224,7 @@ StoredTensor from_integer_tensor(std::string name, const T& t, DType dtype) {
         const auto x = static_cast<std::int64_t>(t.data()[n]);
         const bool wrapped = std::unsigned_integral<ScalarOf<T>> && x < 0;
         if (wrapped || x < low || x > high)
-            throw FileError(detail::sentence("from_integer_tensor: tensor ", detail::quoted(stored.name), ": got ",
+            throw FileError(detail::sentence("from_integer_tensor: tensor ", detail::in_quotes(stored.name), ": got ",
                                              t.data()[n], " at element ", n, ", expected a value that ",
                                              dtype_name(dtype), " can hold"));
         detail::set_integer_element(stored, static_cast<std::size_t>(n), x);

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <mta/core/require.hpp>
 #include <mta/io/detail/text.hpp>
@@ -44,7 +45,7 @@ inline constexpr std::string_view metadata_key = "__metadata__";
 inline constexpr std::size_t most_dimensions = 64;
 
 /// Receives the parser's events; throws FileError at the first that the format does not allow.
-class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
+class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
   public:
     explicit HeaderEvents(std::string_view source) : source_{source} {}
 
@@ -52,7 +53,10 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
 
     bool null() override { refuse_value("null"); }
     bool boolean(bool value) override { refuse_value(value ? "true" : "false"); }
-    bool number_integer(number_integer_t value) override { refuse_value(number_text(value)); }
+    // Called for numbers with a minus sign only, -0 among them.
+    bool number_integer(number_integer_t value) override {
+        refuse_value("the number " + (value == 0 ? std::string("-0") : number_text(value)));
+    }
     bool number_float(number_float_t, const string_t& text) override { refuse_value("the number " + shorten(text)); }
     bool binary(binary_t&) override { refuse_value("binary data"); }
 
@@ -67,9 +71,9 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
             header_.metadata->back().second = text;
             return true;
         }
-        if (place_ != Place::tensor || field_ != Field::dtype) refuse_value("the text " + quoted(text));
+        if (place_ != Place::tensor || field_ != Field::dtype) refuse_value("the text " + in_quotes(text));
         const auto dtype = dtype_of_name(text);
-        check(dtype.has_value(), where(), ": got dtype ", quoted(text),
+        check(dtype.has_value(), where(), ": got dtype ", in_quotes(text),
               ", expected F64, F32, F16, BF16, I64, I32, U8 or BOOL");
         entry().dtype = *dtype;
         return true;
@@ -105,13 +109,13 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
     bool key(string_t& name) override {
         if (place_ == Place::header) return begin_entry(name);
         if (place_ == Place::tensor) return begin_field(name);
-        check(metadata_names_.insert(name).second, "metadata key ", quoted(name), ": got it twice, expected it once");
+        check(metadata_names_.insert(name).second, "metadata key ", in_quotes(name), ": got it twice, expected it once");
         header_.metadata->emplace_back(name, std::string());
         return true;
     }
 
     bool parse_error(std::size_t position, const std::string& last, const nlohmann::detail::exception&) override {
-        fail("header: got text that is not JSON near byte ", position, ", at ", quoted(last), ", expected JSON");
+        fail("header: got text that is not JSON near byte ", position, ", at ", in_quotes(last), ", expected JSON");
     }
 
   private:
@@ -139,13 +143,13 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
     std::string where() const {
         if (place_ == Place::nowhere) return "header";
         if (in_metadata_) return "header: " + std::string(metadata_key);
-        return "tensor " + quoted(header_.entries.back().name);
+        return "tensor " + in_quotes(header_.entries.back().name);
     }
 
     [[noreturn]] void refuse_value(const std::string& got) const {
         if (place_ == Place::header) fail(where(), ": got ", got, ", expected an object");
         if (place_ == Place::metadata)
-            fail("metadata key ", quoted(header_.metadata->back().first), ": got ", got, ", expected a text");
+            fail("metadata key ", in_quotes(header_.metadata->back().first), ": got ", got, ", expected a text");
         if (place_ == Place::shape || place_ == Place::offsets)
             fail(where(), ": got ", got, " in ", field_names[static_cast<std::size_t>(field_)],
                  ", expected whole numbers from 0 to 2^63 - 1");
@@ -162,7 +166,7 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
             header_.metadata.emplace();
             header_.metadata_position = header_.entries.size();
         } else {
-            check(tensor_names_.insert(name).second, "tensor ", quoted(name), ": got it twice, expected it once");
+            check(tensor_names_.insert(name).second, "tensor ", in_quotes(name), ": got it twice, expected it once");
             header_.entries.push_back({name, DType::F64, {}, 0, 0});
         }
         return true;
@@ -175,7 +179,7 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
             field_ = static_cast<Field>(n);
             return true;
         }
-        fail(where(), ": got unknown field ", quoted(name), ", expected dtype, shape and data_offsets");
+        fail(where(), ": got unknown field ", in_quotes(name), ", expected dtype, shape and data_offsets");
     }
 
     bool add_extent(std::uint64_t value) {
@@ -210,13 +214,13 @@ inline void check_header_text(std::string_view source, std::string_view text) {
     const auto check = [&](bool ok, const auto&... parts) { require<FileError>(ok, source, ": header: ", parts...); };
     check(!text.starts_with("\xEF\xBB\xBF"), "got a byte order mark, expected { as the first byte");
     check(!text.empty(), "got 0 bytes, expected a JSON object");
-    check(text.front() == '{', "got ", quoted(text.substr(0, 1)), " as the first byte, expected {, a JSON object");
+    check(text.front() == '{', "got ", in_quotes(text.substr(0, 1)), " as the first byte, expected {, a JSON object");
     const std::size_t invalid = first_invalid_utf8(text);
     check(invalid == text.size(), "got invalid UTF-8 at byte ", invalid, ", expected UTF-8");
     const std::size_t nul = text.find('\0');
     check(nul == text.npos, "got a NUL at byte ", nul, ", expected JSON padded with spaces");
     const char last = text[text.find_last_not_of(' ')];
-    check(last == '}', "got ", quoted({&last, 1}), " as the last byte before the padding, expected } and then spaces");
+    check(last == '}', "got ", in_quotes({&last, 1}), " as the last byte before the padding, expected } and then spaces");
 }
 
 /// Throws FileError with `source` in front of the sentence.

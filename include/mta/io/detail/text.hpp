@@ -47,7 +47,7 @@ inline std::string hex_byte(unsigned char byte) {
 
 /// `text` between quotes, for a sentence on a terminal: control characters and invalid bytes become \xNN, and a long
 /// text is cut.
-inline std::string quoted(std::string_view text) {
+inline std::string in_quotes(std::string_view text) {
     constexpr std::size_t longest = 80;
     std::string shown = "'";
     std::size_t at = 0;

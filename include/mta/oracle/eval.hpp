@@ -1,0 +1,173 @@
+// Evaluates a case: tensors in, the reference's output, gradients and stages out.
+// SPDX-License-Identifier: MIT
+//
+// Tensors in    q, k, v; pre.kernel, pre.mix, post.kernel, post.mix, norm.weight, gate.weight, gate.bias as
+// configured;
+//               optional d_out.
+// Tensors out   out; with d_out grad.q, grad.k, grad.v, grad.<parameter>; with trace stage.<name> and, with
+// d_out,
+//               stage.d_<name>.
+// Metadata out  mta.config, mta.generator, sha256.<tensor>. Where the input carries sha256.<tensor>, it must
+// hold. Errors        FileError: a tensor is missing, misnamed, damaged or not floating point. ShapeError:
+// its shape against
+//               the configuration. UnsupportedError: the reference would not fit into memory.
+#pragma once
+
+#include <unistd.h>
+
+#include <functional>
+#include <mta/io/safetensors.hpp>
+#include <mta/layers/multi_token_attention.hpp>
+#include <mta/oracle/config.hpp>
+#include <mta/oracle/sha256.hpp>
+#include <mta/version.hpp>
+#include <string>
+#include <vector>
+
+namespace mta::oracle {
+
+/// A case that is valid, and more than this program or machine can run.
+struct UnsupportedError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct EvalOptions {
+    io::DType dtype = io::DType::F64;  // F64 or F32: the arithmetic and the type of what is written
+    bool trace = false;                // write the stages too
+};
+
+/// What evaluate found worth saying although it is no error.
+using Notes = std::vector<std::string>;
+
+namespace detail {
+
+inline const std::vector<std::string> input_names{"q",           "k",           "v",        "pre.kernel",
+                                                  "pre.mix",     "post.kernel", "post.mix", "norm.weight",
+                                                  "gate.weight", "gate.bias",   "d_out"};
+
+// Refuses names that mean nothing; notes tensors that this configuration does not read.
+inline void check_input_names(const io::SafetensorsFile& in, const MultiTokenAttentionConfig& config,
+                              Notes& notes) {
+    std::vector<std::string> used{"q", "k", "v", "d_out"};
+    const auto shapes = make_multi_token_attention_params<ShapeOnly>(config);
+    MultiTokenAttentionParams<ShapeOnly>::for_each(
+        [&](std::string_view name, const auto&) { used.emplace_back(name); }, shapes);
+    const auto contains = [](const auto& names, const auto& name) {
+        return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    for (const auto& t : in.tensors) {
+        require<io::FileError>(contains(input_names, t.name), "input: unknown tensor ",
+                               io::detail::in_quotes(t.name), ", the nearest known is ",
+                               io::detail::in_quotes(io::nearest_name(t.name, input_names)));
+        if (!contains(used, t.name))
+            notes.push_back(sentence("input: tensor ", io::detail::in_quotes(t.name),
+                                     " is not read: the configuration has no such stage"));
+    }
+}
+
+inline void check_digests(const io::SafetensorsFile& in) {
+    for (const auto& t : in.tensors) {
+        const auto expected = in.metadata_value("sha256." + t.name);
+        if (!expected) continue;
+        const std::string got = sha256(t.bytes);
+        require<io::FileError>(got == *expected, "input: tensor ", io::detail::in_quotes(t.name),
+                               ": got SHA-256 ", got, ", expected ", io::detail::in_quotes(*expected),
+                               " as its metadata says");
+    }
+}
+
+// Scores-sized tensors that are alive at once: each stage, its gradient, and temporaries.
+inline void check_memory(const io::StoredTensor& q, const MultiTokenAttentionConfig& config,
+                         std::size_t scalar_size) {
+    if (q.shape.size() != 4) return;  // refused later, with a sentence about the shape
+    const auto stages = 2 + static_cast<int>(config.pre.has_conv()) + static_cast<int>(config.pre.has_mix()) +
+                        static_cast<int>(config.post.has_conv()) + static_cast<int>(config.post.has_mix());
+    const double map = static_cast<double>(q.shape[0]) * static_cast<double>(config.heads) *
+                       static_cast<double>(q.shape[2]) * static_cast<double>(q.shape[2]);
+    const double needed = map * static_cast<double>(scalar_size) * (2.0 * stages + 3.0);
+    const double memory =
+        static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+    if (needed > memory)
+        throw UnsupportedError(sentence("eval: the reference needs about ", needed / 0x1p30, " GiB for ",
+                                        2 * stages + 3, " score matrices of shape [", q.shape[0], ", ",
+                                        config.heads, ", ", q.shape[2], ", ", q.shape[2],
+                                        "], expected at most the ", memory / 0x1p30, " GiB of this machine"));
+}
+
+// One evaluation in one scalar type.
+template <class Scalar>
+class Evaluation {
+  public:
+    Evaluation(const CaseConfig& config, const io::SafetensorsFile& in, EvalOptions options)
+        : config_{config}, in_{in}, options_{options} {}
+
+    io::SafetensorsFile run() {
+        const auto q = tensor<4>("q"), k = tensor<4>("k"), v = tensor<4>("v");
+        auto params = make_multi_token_attention_params<Scalar>(config_.attention);
+        MultiTokenAttentionParams<Scalar>::for_each(
+            [&]<class T>(std::string_view name, T& member) { member = tensor<rank_of<T>>(name); }, params);
+        const AttentionCall call = config_.call();
+        const auto trace = multi_token_attention_forward(q, k, v, params, config_.attention, call);
+        put("out", trace.out());
+        if (options_.trace) put_stages("stage.", trace);
+        if (in_.find("d_out") != nullptr) {
+            const auto g = multi_token_attention_backward(tensor<4>("d_out"), q, k, v, params,
+                                                          config_.attention, call, trace);
+            put_gradients(g);
+        }
+        return finish();
+    }
+
+  private:
+    template <int Rank>
+    Tensor<Scalar, Rank> tensor(std::string_view name) const {
+        return io::to_tensor<Scalar, Rank>(in_, name, io::Narrowing::round);
+    }
+    template <class T>
+    void put(const std::string& name, const T& t) {
+        out_.tensors.push_back(io::from_tensor(name, t, options_.dtype));
+    }
+    void put_stages(const std::string& prefix, const MultiTokenAttentionTrace<Scalar>& trace) {
+        MultiTokenAttentionTrace<Scalar>::for_each(
+            [&](std::string_view name, const auto& stage) { put(prefix + std::string(name), stage); }, trace);
+    }
+    void put_gradients(const MultiTokenAttentionGrads<Scalar>& g) {
+        put("grad.q", g.d_q);
+        put("grad.k", g.d_k);
+        put("grad.v", g.d_v);
+        MultiTokenAttentionParams<Scalar>::for_each(
+            [&](std::string_view name, const auto& d) { put("grad." + std::string(name), d); }, g.d_params);
+        if (options_.trace) put_stages("stage.d_", g.d_trace);
+    }
+    io::SafetensorsFile finish() {
+        io::sort_as_python(out_);
+        io::Metadata metadata{{"mta.config", to_json(config_).dump()},
+                              {"mta.generator", sentence("mta ", MTA_VERSION_STRING, " reference ",
+                                                         io::dtype_name(options_.dtype))}};
+        for (const auto& t : out_.tensors)
+            metadata.emplace_back("sha256." + t.name, sha256(t.bytes));
+        out_.metadata = std::move(metadata);
+        return std::move(out_);
+    }
+
+    const CaseConfig& config_;
+    const io::SafetensorsFile& in_;
+    EvalOptions options_;
+    io::SafetensorsFile out_;
+};
+
+}  // namespace detail
+
+/// The tensors that the reference computes for this case.
+inline io::SafetensorsFile evaluate(const CaseConfig& config, const io::SafetensorsFile& in,
+                                    EvalOptions options, Notes& notes) {
+    require<ValueError>(options.dtype == io::DType::F64 || options.dtype == io::DType::F32,
+                        "evaluate: dtype: got ", io::dtype_name(options.dtype), ", expected F64 or F32");
+    detail::check_input_names(in, config.attention, notes);
+    detail::check_digests(in);
+    detail::check_memory(in.at("q"), config.attention, io::dtype_size(options.dtype));
+    if (options.dtype == io::DType::F32) return detail::Evaluation<float>(config, in, options).run();
+    return detail::Evaluation<double>(config, in, options).run();
+}
+
+}  // namespace mta::oracle
