@@ -53,7 +53,8 @@ def command(*words, folder):
     """Run a program quietly in a folder; a failure shows what it said."""
     done = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"command: {' '.join(map(str, words))}: got exit code {done.returncode}, expected 0\n{done.stderr}")
+        line = " ".join(map(str, words))
+        raise RuntimeError(f"command: {line}: got exit code {done.returncode}, expected 0\n{done.stderr}")
     return done.stdout
 
 

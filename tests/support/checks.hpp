@@ -42,20 +42,26 @@ void check_adjoint(std::string_view name, const DOut& d_out, const X& x, const D
                   " but <d_x, u> = ", identity.input_side, ", error ", identity.error);
 }
 
-/// Step of the central differences. Truncation is step^4 f^(5) / 30 = 5e-17 f^(5), rounding eps |f| / step =
-/// 1e-12 |f|: together below 1e-8 of the gradient for f^(5) up to 1e7 and |f| up to 1e3 times as large as the
-/// gradient.
-inline constexpr double difference_step = 2e-4;
+/// Central differences run in long double (64 bits of mantissa on x86-64): truncation step^4 f^(5) / 30 =
+/// 3e-22 f^(5) and rounding eps |f| / step = 1e-14 |f| stay below 1e-10 of the gradient even where a norm of
+/// small numbers makes derivatives steep.
+inline constexpr double difference_step = 1e-5;
+inline constexpr double difference_bound = 1e-10;
+
+template <AnyTensor DOut, AnyTensor X, class F>
+auto difference_gradient(const DOut& d_out, const X& x, F&& f) {
+    return cast<double>(check::central_difference_gradient(d_out, cast<long double>(x), f, difference_step));
+}
 
 /// Judges the gradient d_x of <d_out, f(x)> by complex step (1e-13), the adjoint identity (1e-13) and
-/// fourth-order central differences (1e-8). f must
+/// fourth-order central differences (1e-10). f must
 /// accept a tensor of any scalar: [&](const auto& x) { return op_forward(x,
 /// cast<ScalarOf<decltype(x)>>(other), config); }
 template <AnyTensor DOut, AnyTensor X, AnyTensor DX, class F>
 void check_gradient(std::string_view name, const DOut& d_out, const X& x, const DX& d_x, F&& f) {
     check_agrees(name, d_x, check::complex_step_gradient(d_out, x, f), 1e-13);
     check_adjoint(name, d_out, x, d_x, f);
-    check_agrees(name, d_x, check::central_difference_gradient(d_out, x, f, difference_step), 1e-8);
+    check_agrees(name, d_x, difference_gradient(d_out, x, f), difference_bound);
 }
 
 /// The same for every tensor of a parameter struct; f takes the parameters over any scalar.
@@ -68,7 +74,7 @@ void check_parameter_gradients(const DOut& d_out, const Params<double>& params,
             check_agrees(name, d_member, exact_member, 1e-13);
         },
         d_params, exact);
-    auto moved = params;
+    auto moved = cast_params<long double>(params);
     Params<double>::for_each(
         [&](std::string_view name, auto& member, const auto& d_member) {
             const auto keep = member;
@@ -76,10 +82,9 @@ void check_parameter_gradients(const DOut& d_out, const Params<double>& params,
                 member = m;
                 return f(std::as_const(moved));
             };
-            const auto numeric =
-                check::central_difference_gradient(d_out, keep, f_of_member, difference_step);
+            const auto numeric = difference_gradient(d_out, keep, f_of_member);
             member = keep;
-            check_agrees(name, d_member, numeric, 1e-8);
+            check_agrees(name, d_member, numeric, difference_bound);
         },
         moved, d_params);
 }

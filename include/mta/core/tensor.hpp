@@ -50,11 +50,11 @@ template <class T, int Options, template <class> class Pointer>
 struct TensorTraits<Eigen::TensorMap<T, Options, Pointer>> : TensorTraits<std::remove_const_t<T>> {};
 
 template <class T>
-struct RealOf {
+struct RealTraits {
     using type = T;
 };
 template <class T>
-struct RealOf<std::complex<T>> {
+struct RealTraits<std::complex<T>> {
     using type = T;
 };
 
@@ -76,7 +76,7 @@ template <AnyTensor T>
 using TensorLike = Tensor<ScalarOf<T>, rank_of<T>>;
 /// double for double and std::complex<double>, float for float.
 template <class Scalar>
-using RealOf = typename detail::RealOf<Scalar>::type;
+using RealOf = typename detail::RealTraits<Scalar>::type;
 
 /// A tensor of these extents, all elements 0.
 template <class Scalar, class... Extents>

@@ -97,7 +97,8 @@ constexpr std::uint64_t narrow_bits(std::uint64_t bits, FloatFormat wide, FloatF
     const std::uint64_t significand = mantissa | (exponent == 0 ? 0 : std::uint64_t{1} << wide.mantissa_bits);
     const int narrow_e = e - wide.bias() + narrow.bias();
     if (narrow_e < 1) return sign | shift_right_to_even(significand, dropped + 1 - narrow_e);
-    // The hidden bit of a normal number adds the missing 1 to the exponent, and so does a carry out of the mantissa.
+    // The hidden bit of a normal number adds the missing 1 to the exponent, and so does a carry out of the
+    // mantissa.
     const std::uint64_t rounded = shift_right_to_even(significand, dropped) +
                                   (static_cast<std::uint64_t>(narrow_e - 1) << narrow.mantissa_bits);
     return sign | (rounded < narrow.infinity() ? rounded : narrow.infinity());

@@ -3,9 +3,11 @@
 //
 // Colours  signed values: blue below 0, white at exactly 0, red above, both ends at max|value|;
 //          values of at least 0: dark violet at the smallest to light yellow at the largest;
-//          NaN: magenta; masked cells: grey. Infinities take the colour of their end and do not widen the range.
+//          NaN: magenta; masked cells: grey. Infinities take the colour of their end and do not widen the
+//          range.
 // Layout   title, matrix with row and column numbers (row 0 on top), colour bar with the ends of its range.
-// Errors   ValueError: a size, range or mask that cannot work, before anything is written. FileError: the file.
+// Errors   ValueError: a size, range or mask that cannot work, before anything is written. FileError: the
+// file.
 #pragma once
 
 #include <algorithm>
@@ -32,13 +34,13 @@ namespace mta::io {
 enum class ColourMap { automatic, diverging, sequential };
 
 struct HeatMapOptions {
-    std::string title{};                      // one line above the picture
+    std::string title{};  // one line above the picture
     ColourMap colours = ColourMap::automatic;
-    std::optional<double> low{};              // ends of the colour range; nothing: from the values
+    std::optional<double> low{};  // ends of the colour range; nothing: from the values
     std::optional<double> high{};
-    std::span<const std::uint8_t> masked{};   // rows * columns, nonzero where a cell is grey; empty: none
-    Index cell_size = 0;                      // pixels per cell in each direction; 0: chosen
-    bool grid = true;                         // thin lines between cells of at least 8 pixels
+    std::span<const std::uint8_t> masked{};  // rows * columns, nonzero where a cell is grey; empty: none
+    Index cell_size = 0;                     // pixels per cell in each direction; 0: chosen
+    bool grid = true;                        // thin lines between cells of at least 8 pixels
 };
 
 /// The largest picture drawn, in pixels each way.
@@ -55,7 +57,9 @@ inline constexpr Index text_height = static_cast<Index>(glyph_height) * font_sca
 inline constexpr Index margin = 14;
 inline constexpr Index bar_width = 22;
 
-inline Index text_width(std::string_view text) { return static_cast<Index>(text.size()) * letter_step - font_scale; }
+inline Index text_width(std::string_view text) {
+    return static_cast<Index>(text.size()) * letter_step - font_scale;
+}
 
 /// Fills a rectangle; the part outside the image is left out.
 inline void fill(Image& image, Index x, Index y, Index width, Index height, Colour colour) {
@@ -72,8 +76,8 @@ inline void draw_text(Image& image, Index x, Index y, std::string_view text) {
         for (std::size_t row = 0; row < glyph_height; ++row)
             for (std::size_t column = 0; column < glyph_width; ++column)
                 if (glyph_pixel(c, row, column))
-                    fill(image, x + static_cast<Index>(column) * font_scale, y + static_cast<Index>(row) * font_scale,
-                         font_scale, font_scale, ink);
+                    fill(image, x + static_cast<Index>(column) * font_scale,
+                         y + static_cast<Index>(row) * font_scale, font_scale, font_scale, ink);
         x += letter_step;
     }
 }
@@ -118,9 +122,11 @@ inline ColourScale colour_scale(std::span<const double> values, const HeatMapOpt
         smallest = std::min(smallest.value_or(values[n]), values[n]);
         largest = std::max(largest.value_or(values[n]), values[n]);
     }
-    ColourScale scale{options.low.value_or(smallest.value_or(0)), options.high.value_or(largest.value_or(0)), false};
-    scale.diverging = options.colours == ColourMap::diverging ||
-                      (options.colours == ColourMap::automatic && std::min(scale.low, smallest.value_or(0)) < 0);
+    ColourScale scale{options.low.value_or(smallest.value_or(0)), options.high.value_or(largest.value_or(0)),
+                      false};
+    scale.diverging =
+        options.colours == ColourMap::diverging ||
+        (options.colours == ColourMap::automatic && std::min(scale.low, smallest.value_or(0)) < 0);
     if (scale.diverging) {
         const double reach = std::max(std::abs(scale.low), std::abs(scale.high));
         scale.low = options.low.value_or(reach > 0 ? -reach : -1);
@@ -129,9 +135,10 @@ inline ColourScale colour_scale(std::span<const double> values, const HeatMapOpt
                             scale.high, ", expected one with 0 inside for diverging colours");
     }
     const bool asked = options.low.has_value() || options.high.has_value();
-    if (!asked && scale.low == scale.high) scale.high = scale.low + std::max(1.0, std::abs(scale.low));
-    require<ValueError>(scale.low < scale.high && std::isfinite(scale.high - scale.low), "write_heat_map: range: got ",
-                        scale.low, " to ", scale.high, ", expected low below high and both finite");
+    if (!asked && scale.low == scale.high) scale.high = scale.low + std::max(1.0, std::abs(scale.low) / 2);
+    require<ValueError>(scale.low < scale.high && std::isfinite(scale.high - scale.low),
+                        "write_heat_map: range: got ", scale.low, " to ", scale.high,
+                        ", expected low below high and both finite");
     return scale;
 }
 
@@ -155,7 +162,8 @@ struct HeatMapLayout {
     Index image_width, image_height;
 };
 
-inline HeatMapLayout layout(Index rows, Index columns, const ColourScale& scale, const HeatMapOptions& options) {
+inline HeatMapLayout layout(Index rows, Index columns, const ColourScale& scale,
+                            const HeatMapOptions& options) {
     HeatMapLayout at{};
     at.cell = cell_size(rows, columns, options);
     at.width = columns * at.cell;
@@ -174,8 +182,9 @@ inline HeatMapLayout layout(Index rows, Index columns, const ColourScale& scale,
     return at;
 }
 
-inline void draw_cells(Image& image, const HeatMapLayout& at, Index rows, Index columns, std::span<const double> values,
-                       const ColourScale& scale, const HeatMapOptions& options) {
+inline void draw_cells(Image& image, const HeatMapLayout& at, Index rows, Index columns,
+                       std::span<const double> values, const ColourScale& scale,
+                       const HeatMapOptions& options) {
     const Index gap = options.grid && at.cell >= 8 ? 1 : 0;
     fill(image, at.x, at.y, at.width, at.height, frame_colour);
     for (Index i = 0; i < rows; ++i)
@@ -183,7 +192,8 @@ inline void draw_cells(Image& image, const HeatMapLayout& at, Index rows, Index 
             const auto n = static_cast<std::size_t>(i * columns + j);
             const Colour colour = is_masked(options, n) ? masked_colour : scale.colour(values[n]);
             // The frame stands in for the line after the last row and column.
-            const Index width = at.cell - (j + 1 < columns ? gap : 0), height = at.cell - (i + 1 < rows ? gap : 0);
+            const Index width = at.cell - (j + 1 < columns ? gap : 0),
+                        height = at.cell - (i + 1 < rows ? gap : 0);
             fill(image, at.x + j * at.cell, at.y + i * at.cell, width, height, colour);
         }
     draw_frame(image, at.x, at.y, at.width, at.height);
@@ -197,7 +207,8 @@ inline void draw_numbers(Image& image, const HeatMapLayout& at, Index rows, Inde
         const Index middle = at.y + i * at.cell + at.cell / 2;
         draw_text(image, at.x - 6 - text_width(text), middle - 7 * font_scale / 2, text);
     }
-    const Index column_step = tick_step(at.cell, text_width(number_text(std::max<Index>(columns - 1, 0))) + letter_step);
+    const Index column_step =
+        tick_step(at.cell, text_width(number_text(std::max<Index>(columns - 1, 0))) + letter_step);
     for (Index j = 0; j < columns; j += column_step) {
         const std::string text = number_text(j);
         draw_text(image, at.x + j * at.cell + at.cell / 2 - text_width(text) / 2, at.y + at.height + 7, text);
@@ -224,25 +235,29 @@ inline void draw_bar(Image& image, const HeatMapLayout& at, const ColourScale& s
 
 }  // namespace detail
 
-/// The picture of a matrix of rows * columns values, row-major. Throws ValueError when a number is negative, the values
-/// or the mask have another size, the colour range is empty or the picture would be wider or higher than 8192 pixels.
+/// The picture of a matrix of rows * columns values, row-major. Throws ValueError when a number is negative,
+/// the values or the mask have another size, the colour range is empty or the picture would be wider or
+/// higher than 8192 pixels.
 inline Image render_heat_map(Index rows, Index columns, std::span<const double> values,
                              const HeatMapOptions& options = {}) {
     constexpr std::string_view function = "write_heat_map";
-    require<ValueError>(rows >= 1 && columns >= 1 && rows <= largest_heat_map && columns <= largest_heat_map, function,
-                        ": got ", rows, " x ", columns, " cells, expected 1 to ", largest_heat_map, " each way");
+    require<ValueError>(rows >= 1 && columns >= 1 && rows <= largest_heat_map && columns <= largest_heat_map,
+                        function, ": got ", rows, " x ", columns, " cells, expected 1 to ", largest_heat_map,
+                        " each way");
     const auto cells = static_cast<std::size_t>(rows * columns);
-    require<ValueError>(values.size() == cells, function, ": values: got ", values.size(), ", expected ", cells);
+    require<ValueError>(values.size() == cells, function, ": values: got ", values.size(), ", expected ",
+                        cells);
     require<ValueError>(options.masked.empty() || options.masked.size() == cells, function, ": masked: got ",
                         options.masked.size(), " cells, expected ", cells, " or none");
-    require<ValueError>(options.cell_size >= 0 && options.cell_size <= largest_heat_map, function, ": cell_size: got ",
-                        options.cell_size, ", expected 0 to ", largest_heat_map);
+    require<ValueError>(options.cell_size >= 0 && options.cell_size <= largest_heat_map, function,
+                        ": cell_size: got ", options.cell_size, ", expected 0 to ", largest_heat_map);
     const auto scale = detail::colour_scale(values, options);
     const auto at = detail::layout(rows, columns, scale, options);
-    require<ValueError>(at.image_width <= largest_heat_map && at.image_height <= largest_heat_map, function, ": got ",
-                        at.image_width, " x ", at.image_height, " pixels, expected at most ", largest_heat_map,
-                        " each way");
-    Image image(static_cast<std::size_t>(at.image_width), static_cast<std::size_t>(at.image_height), detail::paper);
+    require<ValueError>(at.image_width <= largest_heat_map && at.image_height <= largest_heat_map, function,
+                        ": got ", at.image_width, " x ", at.image_height, " pixels, expected at most ",
+                        largest_heat_map, " each way");
+    Image image(static_cast<std::size_t>(at.image_width), static_cast<std::size_t>(at.image_height),
+                detail::paper);
     detail::draw_text(image, detail::margin, detail::margin, options.title);
     detail::draw_cells(image, at, rows, columns, values, scale, options);
     detail::draw_numbers(image, at, rows, columns);
@@ -250,7 +265,8 @@ inline Image render_heat_map(Index rows, Index columns, std::span<const double> 
     return image;
 }
 
-/// Writes the picture as a PNG file, at once or not at all. Throws what render_heat_map throws, and FileError.
+/// Writes the picture as a PNG file, at once or not at all. Throws what render_heat_map throws, and
+/// FileError.
 inline void write_heat_map(const std::filesystem::path& path, Index rows, Index columns,
                            std::span<const double> values, const HeatMapOptions& options = {}) {
     write_file_atomically(path, detail::png_bytes(render_heat_map(rows, columns, values, options)));

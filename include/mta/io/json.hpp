@@ -2,8 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Refused  a byte order mark, NUL bytes, text that is not UTF-8, a key that appears twice in an object,
-// nesting deeper
-//          than 32, anything after the document.
+//          nesting deeper than 32, a number too large for a double, anything after the document.
 // Errors   FileError, one sentence: the source, where, what was found.
 #pragma once
 
@@ -45,8 +44,13 @@ class JsonGuard final : public nlohmann::json_sax<nlohmann::json> {
                            " twice in one object, expected it once");
         return true;
     }
-    bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
-        throw FileError(sentence(source_, ": got text that is not JSON, byte ", position, " does not fit"));
+    bool parse_error(std::size_t position, const std::string& token,
+                     const nlohmann::json::exception& error) override {
+        constexpr int out_of_range = 406;  // the parser's code for a number
+        require<FileError>(error.id != out_of_range, source_, ": got the number ", in_quotes(token),
+                           ", expected one that a double can hold");
+        throw FileError(sentence(source_, ": got text that does not fit at byte ", position,
+                                 ", expected one JSON document"));
     }
 
   private:

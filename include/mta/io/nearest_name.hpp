@@ -1,7 +1,8 @@
 // The known name that a mistyped one was probably meant to be, for error sentences.
 // SPDX-License-Identifier: MIT
 //
-// Source  Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals", 1966 (the distance).
+// Source  Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals", 1966 (the
+// distance).
 #pragma once
 
 #include <algorithm>
@@ -34,15 +35,16 @@ inline std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace detail
 
-/// The candidate with the smallest edit distance to `name`, the first of several; empty when there is no candidate.
-/// Only the first 64 bytes of each name are compared, so that hostile names cost little.
+/// The candidate with the smallest edit distance to `name`, the first of several; empty when there is no
+/// candidate. Only the first 64 bytes of each name are compared, so that hostile names cost little.
 template <class Names>
 std::string nearest_name(std::string_view name, const Names& candidates) {
     constexpr std::size_t compared = 64;
     std::string nearest;
     std::size_t smallest = std::numeric_limits<std::size_t>::max();
     for (const std::string_view candidate : candidates) {
-        const std::size_t distance = detail::edit_distance(name.substr(0, compared), candidate.substr(0, compared));
+        const std::size_t distance =
+            detail::edit_distance(name.substr(0, compared), candidate.substr(0, compared));
         if (distance < smallest) {
             smallest = distance;
             nearest = candidate;

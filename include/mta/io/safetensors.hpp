@@ -3,10 +3,13 @@
 //
 // Source   the safetensors format: a 64-bit little-endian header length, a JSON object {name: {dtype, shape,
 //          data_offsets: [begin, end]}} with an optional "__metadata__" of texts, then the tensors' bytes.
-// Promise  a file that passes has every byte of data owned by exactly one tensor. Reading and writing again gives the
-//          same bytes for files whose header is compact JSON with the fields in that order, as the Python package
-//          writes it: the order of the header, of the data and of the metadata is kept, and so is the padding.
-// Errors   FileError, one sentence: the file or `source`, the tensor or byte, what was found, what was expected.
+// Promise  a file that passes has every byte of data owned by exactly one tensor. Reading and writing again
+// gives the
+//          same bytes for files whose header is compact JSON with the fields in that order, as the Python
+//          package writes it: the order of the header, of the data and of the metadata is kept, and so is the
+//          padding.
+// Errors   FileError, one sentence: the file or `source`, the tensor or byte, what was found, what was
+// expected.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +49,8 @@ struct SafetensorsFile {
 
     /// The tensor of this name, or nullptr.
     const StoredTensor* find(std::string_view name) const {
-        const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
+        const auto found =
+            std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == name; });
         return found == tensors.end() ? nullptr : &*found;
     }
 
@@ -70,7 +74,8 @@ struct SafetensorsFile {
 
     std::vector<std::string> tensor_names() const {
         std::vector<std::string> names;
-        for (const auto& t : tensors) names.push_back(t.name);
+        for (const auto& t : tensors)
+            names.push_back(t.name);
         return names;
     }
 };
@@ -80,7 +85,8 @@ inline constexpr std::uint64_t largest_safetensors_header = 100'000'000;
 
 namespace detail {
 
-/// Positions of the entries in the order of their data. Zero-size tensors come before the bytes at their offset.
+/// Positions of the entries in the order of their data. Zero-size tensors come before the bytes at their
+/// offset.
 inline std::vector<std::size_t> order_of_data(const std::vector<HeaderEntry>& entries) {
     std::vector<std::size_t> order(entries.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -96,12 +102,13 @@ inline void check_extent(std::string_view source, const HeaderEntry& entry, std:
         if (!ok) throw FileError(sentence(source, ": tensor ", in_quotes(entry.name), ": ", parts...));
     };
     const auto needed = byte_count(entry.dtype, entry.shape);
-    check(entry.begin <= entry.end, "got data_offsets [", entry.begin, ", ", entry.end, "], expected begin <= end");
+    check(entry.begin <= entry.end, "got data_offsets [", entry.begin, ", ", entry.end,
+          "], expected begin <= end");
     check(entry.end <= data_size, "got data up to byte ", entry.end, ", expected at most the ", data_size,
           " bytes of data that the file holds");
     check(needed.has_value(), "got shape ", entry.shape, ", expected a product that fits in 63 bits");
-    check(entry.end - entry.begin == *needed, "got ", entry.end - entry.begin, " bytes of data, expected ", *needed,
-          " for ", dtype_name(entry.dtype), " of shape ", entry.shape);
+    check(entry.end - entry.begin == *needed, "got ", entry.end - entry.begin, " bytes of data, expected ",
+          *needed, " for ", dtype_name(entry.dtype), " of shape ", entry.shape);
 }
 
 /// Throws unless the entries, in this order, cover the data without overlap or hole.
@@ -111,31 +118,32 @@ inline void check_coverage(std::string_view source, const std::vector<HeaderEntr
     for (const std::size_t n : order) {
         const HeaderEntry& entry = entries[n];
         if (entry.begin != covered)
-            throw FileError(sentence(source, ": tensor ", in_quotes(entry.name), ": got data from byte ", entry.begin,
-                                     ", expected from byte ", covered,
+            throw FileError(sentence(source, ": tensor ", in_quotes(entry.name), ": got data from byte ",
+                                     entry.begin, ", expected from byte ", covered,
                                      entry.begin < covered ? " (it overlaps the tensor before it)"
                                                            : " (no tensor owns the bytes between)"));
         covered = entry.end;
     }
-    require<FileError>(covered == data_size, source, ": got ", data_size, " bytes of data, expected ", covered,
-                       " (no tensor owns the rest)");
+    require<FileError>(covered == data_size, source, ": got ", data_size, " bytes of data, expected ",
+                       covered, " (no tensor owns the rest)");
 }
 
 /// Throws unless every name and text can be written and read again, and every tensor has the bytes it says.
 inline void check_writable(const SafetensorsFile& file) {
     constexpr std::string_view function = "serialise_safetensors";
     const auto check_text = [&](std::string_view what, std::string_view text) {
-        require<FileError>(first_invalid_utf8(text) == text.size(), function, ": ", what, ": got ", in_quotes(text),
-                           ", expected UTF-8");
+        require<FileError>(first_invalid_utf8(text) == text.size(), function, ": ", what, ": got ",
+                           in_quotes(text), ", expected UTF-8");
     };
     std::set<std::string_view> names;
     for (const auto& t : file.tensors) {
         check_text("tensor name", t.name);
-        require<FileError>(t.name != metadata_key, function, ": got a tensor named __metadata__, expected another name");
+        require<FileError>(t.name != metadata_key, function,
+                           ": got a tensor named __metadata__, expected another name");
         require<FileError>(names.insert(t.name).second, function, ": tensor ", in_quotes(t.name),
                            ": got it twice, expected it once");
-        require<FileError>(t.shape.size() <= most_dimensions, function, ": tensor ", in_quotes(t.name), ": got ",
-                           t.shape.size(), " dimensions, expected at most ", most_dimensions);
+        require<FileError>(t.shape.size() <= most_dimensions, function, ": tensor ", in_quotes(t.name),
+                           ": got ", t.shape.size(), " dimensions, expected at most ", most_dimensions);
         check_stored(function, t);
     }
     names.clear();
@@ -151,7 +159,8 @@ inline void check_writable(const SafetensorsFile& file) {
 /// The tensors in the order of their data: those that data_order names, then the others in header order.
 inline std::vector<std::size_t> writing_order(const SafetensorsFile& file) {
     std::map<std::string_view, std::size_t> left;
-    for (std::size_t n = 0; n < file.tensors.size(); ++n) left.emplace(file.tensors[n].name, n);
+    for (std::size_t n = 0; n < file.tensors.size(); ++n)
+        left.emplace(file.tensors[n].name, n);
     std::vector<std::size_t> order;
     for (const auto& name : file.data_order)
         if (const auto node = left.extract(name)) order.push_back(node.mapped());
@@ -170,7 +179,8 @@ inline std::string header_text(const SafetensorsFile& file, const std::vector<st
     }
     json += '}';
     const std::size_t aligned = (json.size() + 7) / 8 * 8;
-    json.resize(file.header_size.has_value() && *file.header_size >= json.size() ? *file.header_size : aligned, ' ');
+    json.resize(
+        file.header_size.has_value() && *file.header_size >= json.size() ? *file.header_size : aligned, ' ');
     require<FileError>(json.size() <= largest_safetensors_header, "serialise_safetensors: got a header of ",
                        json.size(), " bytes, expected at most ", largest_safetensors_header);
     return json;
@@ -178,29 +188,33 @@ inline std::string header_text(const SafetensorsFile& file, const std::vector<st
 
 }  // namespace detail
 
-/// Reads a whole file's bytes; `source` begins every error sentence. Throws FileError on anything the format forbids,
-/// before any tensor is copied.
-inline SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_view source = "safetensors") {
+/// Reads a whole file's bytes; `source` begins every error sentence. Throws FileError on anything the format
+/// forbids, before any tensor is copied.
+inline SafetensorsFile parse_safetensors(std::span<const std::byte> bytes,
+                                         std::string_view source = "safetensors") {
     constexpr std::uint64_t length_size = 8;
-    require<FileError>(bytes.size() >= length_size, source, ": got ", bytes.size(), " bytes, expected at least ",
-                       length_size, ", which hold the length of the header");
+    require<FileError>(bytes.size() >= length_size, source, ": got ", bytes.size(),
+                       " bytes, expected at least ", length_size, ", which hold the length of the header");
     const auto header_size = detail::load_little_endian<std::uint64_t>(bytes);
-    require<FileError>(header_size <= largest_safetensors_header, source, ": got a header length of ", header_size,
-                       ", expected at most ", largest_safetensors_header);
-    require<FileError>(header_size <= bytes.size() - length_size, source, ": got a header length of ", header_size,
-                       ", expected at most the ", bytes.size() - length_size, " bytes that follow it");
+    require<FileError>(header_size <= largest_safetensors_header, source, ": got a header length of ",
+                       header_size, ", expected at most ", largest_safetensors_header);
+    require<FileError>(header_size <= bytes.size() - length_size, source, ": got a header length of ",
+                       header_size, ", expected at most the ", bytes.size() - length_size,
+                       " bytes that follow it");
     const auto text = bytes.subspan(length_size, static_cast<std::size_t>(header_size));
     const auto data = bytes.subspan(length_size + static_cast<std::size_t>(header_size));
     const std::string_view header_text(reinterpret_cast<const char*>(text.data()), text.size());
     auto header = detail::parse_safetensors_header(source, header_text);
 
-    for (const auto& entry : header.entries) detail::check_extent(source, entry, data.size());
+    for (const auto& entry : header.entries)
+        detail::check_extent(source, entry, data.size());
     const auto order = detail::order_of_data(header.entries);
     detail::check_coverage(source, header.entries, order, data.size());
 
     SafetensorsFile file{{}, std::move(header.metadata), {}, header.metadata_position, text.size()};
     if (!std::is_sorted(order.begin(), order.end()))
-        for (const std::size_t n : order) file.data_order.push_back(header.entries[n].name);
+        for (const std::size_t n : order)
+            file.data_order.push_back(header.entries[n].name);
     for (auto& entry : header.entries) {
         const auto own = data.subspan(static_cast<std::size_t>(entry.begin),
                                       static_cast<std::size_t>(entry.end - entry.begin));
@@ -216,8 +230,8 @@ inline SafetensorsFile read_safetensors(const std::filesystem::path& path,
     return parse_safetensors(read_file(path, size_limit), path.native());
 }
 
-/// The bytes of the file. Throws FileError for names that repeat, are reserved or are no UTF-8, and for tensors whose
-/// bytes do not fit their shape.
+/// The bytes of the file. Throws FileError for names that repeat, are reserved or are no UTF-8, and for
+/// tensors whose bytes do not fit their shape.
 inline std::vector<std::byte> serialise_safetensors(const SafetensorsFile& file) {
     detail::check_writable(file);
     const auto order = detail::writing_order(file);
@@ -243,10 +257,12 @@ inline void write_safetensors(const std::filesystem::path& path, const Safetenso
     write_file_atomically(path, serialise_safetensors(file));
 }
 
-/// Puts the tensors in the order that the Python package writes: wide elements first, so that all are aligned, then by
-/// name. A file with at most one metadata entry then has the very bytes that the package writes.
+/// Puts the tensors in the order that the Python package writes: wide elements first, so that all are
+/// aligned, then by name. A file with at most one metadata entry then has the very bytes that the package
+/// writes.
 inline void sort_as_python(SafetensorsFile& file) {
-    // Among types of the same size the package puts I64 before F64, F32 before I32, BF16 before F16, U8 before BOOL.
+    // Among types of the same size the package puts I64 before F64, F32 before I32, BF16 before F16, U8
+    // before BOOL.
     const auto rank = [](DType dtype) {
         constexpr std::array order{DType::I64,  DType::F64, DType::F32, DType::I32,
                                    DType::BF16, DType::F16, DType::U8,  DType::BOOL};

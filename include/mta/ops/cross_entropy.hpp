@@ -93,27 +93,26 @@ Scalar log_one_plus(const Scalar& x) {
         return std::log(Scalar(1) + x);  // std has no complex log1p; the derivative is as accurate
 }
 
-template <class Z>
-auto token_loss(Z z, std::size_t target) {
+template <class Scalar, class Z>
+Scalar token_loss(Z z, std::size_t target) {
     using std::exp;
     const std::size_t top = largest(z);
-    std::remove_const_t<typename Z::element_type> rest{0};
+    Scalar rest{0};
     for (std::size_t v = 0; v < z.size(); ++v)
         if (v != top) rest += exp(z[v] - z[top]);
     return (z[top] - z[target]) + log_one_plus(rest);
 }
 
-template <class Z, class DZ>
-void d_token_loss(Z z, std::size_t target, RealOf<std::remove_const_t<typename Z::element_type>> weight,
-                  const std::remove_const_t<typename Z::element_type>& d_loss, DZ d_z) {
+template <class Scalar, class Z, class DZ>
+void d_token_loss(const Scalar& d_loss, Z z, std::size_t target, DZ d_z) {
     using std::exp;
     const std::size_t top = largest(z);
-    std::remove_const_t<typename Z::element_type> others{0};
+    Scalar others{0};
     for (std::size_t v = 0; v < z.size(); ++v) {
         d_z[v] = exp(z[v] - z[top]);
         if (v != target) others += d_z[v];
     }
-    const auto scale = d_loss * weight / (others + d_z[target]);
+    const Scalar scale = d_loss / (others + d_z[target]);
     for (std::size_t v = 0; v < z.size(); ++v)
         d_z[v] *= scale;
     d_z[target] = -others * scale;
@@ -138,7 +137,7 @@ auto cross_entropy_forward(const Logits& logits, const Targets& targets, const M
     parallel_for(targets.size(), [&](Index n) {
         if (mask.data()[n] == 0) return;
         const auto target = static_cast<std::size_t>(targets.data()[n]);
-        result.token_losses.data()[n] = detail::token_loss(nth_row(logits, n), target);
+        result.token_losses.data()[n] = detail::token_loss<Scalar>(nth_row(logits, n), target);
     });
     // A float loss is summed in double: a batch has 10^5 terms.
     std::conditional_t<std::is_same_v<Scalar, float>, double, Scalar> sum{0};
@@ -169,7 +168,7 @@ auto cross_entropy_backward(const ScalarOf<Logits>& d_loss, const Logits& logits
         if (mask.data()[n] == 0) return;
         const auto weight = static_cast<RealOf<Scalar>>(static_cast<double>(mask.data()[n]) / denominator);
         const auto target = static_cast<std::size_t>(targets.data()[n]);
-        detail::d_token_loss(nth_row(logits, n), target, weight, d_loss, nth_row(g.d_logits, n));
+        detail::d_token_loss<Scalar>(d_loss * weight, nth_row(logits, n), target, nth_row(g.d_logits, n));
     });
     return g;
 }

@@ -99,9 +99,10 @@ auto scaled_scores_backward(const Out& d_out, const Q& q, const K& k, const Scal
     const auto add_row = [&](Index b, Index h, Index i) {
         const KeyRange keys = mask.keys(b, i, Sk, config.lookahead);
         const auto q_row = row(q, b, h, i), d_out_row = row(d_out, b, h, i);
-        if (all_zero(d_out_row.subspan(keys.begin, keys.end - keys.begin))) return;
         auto d_q_row = row(g.d_q, b, h, i);
         for (Index j = keys.begin; j < keys.end; ++j) {
+            if (d_out_row[j] == ScalarOf<Out>(0))
+                continue;  // 0 * NaN would leak a later key through the lookahead
             const auto d_dot = scale * d_out_row[j];
             const auto k_row = row(k, b, h / heads_per_key_head, j);
             auto d_k_row = row(g.d_k, b, h / heads_per_key_head, j);

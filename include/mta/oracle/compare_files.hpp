@@ -72,12 +72,13 @@ inline check::Comparison compare_stored(const io::StoredTensor& got, const io::S
         const auto g = widened(got), w = widened(want);
         return compare_spans(want.name, g, w, want_shape, tolerance);
     }
-    std::vector<double> g,
-        w;  // integers: 0 where equal, so that no rounding of large ones can hide a difference
+    std::vector<double> g, w;
     for (std::size_t n = 0; n < got.bytes.size() / io::dtype_size(got.dtype); ++n) {
         const auto a = io::detail::integer_element(got, n), b = io::detail::integer_element(want, n);
         w.push_back(static_cast<double>(b));
-        g.push_back(a == b ? w.back() : std::nextafter(static_cast<double>(a), a > b ? HUGE_VAL : -HUGE_VAL));
+        g.push_back(static_cast<double>(a));
+        // Beyond 2^53 different integers may round to one double.
+        if (a != b && g.back() == w.back()) g.back() = std::nextafter(w.back(), a > b ? HUGE_VAL : -HUGE_VAL);
     }
     return compare_spans(want.name, g, w, want_shape, {.relative = 0, .absolute = 0});
 }
@@ -117,8 +118,8 @@ inline io::Json to_json(const FileComparison& files, check::Tolerance tolerance)
                {"verdict", code == ExitCode::agrees     ? "agrees"
                            : code == ExitCode::mismatch ? "mismatch"
                                                         : "mistrusted"},
-               {"rtol", tolerance.relative},
-               {"atol", tolerance.absolute},
+               {"rtol", number(tolerance.relative)},
+               {"atol", number(tolerance.absolute)},
                {"tensors", io::Json::array()},
                {"extra", files.extra}};
     for (const auto& t : files.tensors) {

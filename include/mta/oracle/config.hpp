@@ -7,8 +7,8 @@
 //           norm none|rms|rms_depth|rms_layer, gate none|scalar|vector, eps (1e-5), layer_index (0),
 //           document_starts ([0]; one list for every batch row or a list of lists).
 // Errors    ConfigError: a key that is unknown (naming the nearest), missing or of the wrong kind; half of a
-// kernel
-//           pair. What check_config(MultiTokenAttentionConfig) refuses arrives as ShapeError or ValueError.
+//           kernel pair. What check_config(MultiTokenAttentionConfig) refuses arrives as ShapeError or
+//           ValueError.
 #pragma once
 
 #include <array>
@@ -58,8 +58,7 @@ inline const Names<std::optional<RmsNormFactor>> norm_names{{"none", std::nullop
 inline const Names<std::optional<GateKind>> gate_names{
     {"none", std::nullopt}, {"scalar", GateKind::scalar}, {"vector", GateKind::vector}};
 
-// Reads the members of one JSON object; every error names the object, the key, what was found and what was
-// expected.
+// Reads the members of one JSON object; errors name the object, the key, what was found, what was expected.
 class ObjectReader {
   public:
     ObjectReader(const Json& object, std::string where) : object_{object}, where_{std::move(where)} {
@@ -97,8 +96,12 @@ class ObjectReader {
     }
 
     Index integer(const Json& value, std::string_view key) const {
-        if (!value.is_number_integer() || value > Json(max_integer) || value < Json(-max_integer))
-            refuse(key, value, "an integer");
+        if (!value.is_number_integer()) refuse(key, value, "an integer");
+        // Unsigned first: read as signed, 2^64 - 1 would be -1.
+        const bool small = value.is_number_unsigned()
+                               ? value.get<std::uint64_t>() <= std::uint64_t{max_integer}
+                               : value.get<std::int64_t>() >= -max_integer;
+        if (!small) refuse(key, value, "an integer from -2^40 to 2^40");
         return value.get<Index>();
     }
     double number(const Json& value, std::string_view key) const {
@@ -121,10 +124,11 @@ class ObjectReader {
     }
 
   private:
+    // Small enough that no sum or product of a few positions overflows.
     static constexpr std::int64_t max_integer = std::int64_t{1} << 40;
 
     static std::string shown(const Json& value) {
-        const std::string text = value.dump();
+        const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
         return text.size() <= 60 ? text : text.substr(0, 57) + "...";
     }
 
@@ -198,8 +202,6 @@ inline CaseConfig parse_config(const Json& document, const std::string& where) {
     CaseConfig config;
     auto& c = config.attention;
     detail::ObjectReader reader(document, where);
-    for (const std::string_view key : {"heads", "head_dim"})
-        require<ConfigError>(document.contains(key), where, ": ", key, ": got none, expected an integer");
     reader.read("heads", c.heads);
     reader.read("head_dim", c.head_dim);
     reader.read("kv_heads", c.kv_heads);
@@ -213,7 +215,9 @@ inline CaseConfig parse_config(const Json& document, const std::string& where) {
     reader.read("eps", c.eps);
     reader.read("layer_index", c.layer_index);
     detail::read_documents(reader, config.document_starts);
-    reader.finish();
+    reader.finish();  // before what is missing: `head` explains why there is no `heads`
+    for (const std::string_view key : {"heads", "head_dim"})
+        require<ConfigError>(document.contains(key), where, ": ", key, ": got none, expected an integer");
     check_config(c);
     return config;
 }
@@ -223,7 +227,7 @@ inline CaseConfig read_config(const std::filesystem::path& path) {
     return parse_config(io::read_json(path), path.native());
 }
 
-/// The same configuration as JSON, every key written out.
+/// The same configuration as JSON, defaults written out; a default scale and absent stages are left out.
 inline Json to_json(const CaseConfig& config) {
     const auto& c = config.attention;
     Json j{{"heads", c.heads}, {"kv_heads", c.key_value_heads()}, {"head_dim", c.head_dim}};

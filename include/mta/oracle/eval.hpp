@@ -2,15 +2,13 @@
 // SPDX-License-Identifier: MIT
 //
 // Tensors in    q, k, v; pre.kernel, pre.mix, post.kernel, post.mix, norm.weight, gate.weight, gate.bias as
-// configured;
-//               optional d_out.
+//               configured; optional d_out.
 // Tensors out   out; with d_out grad.q, grad.k, grad.v, grad.<parameter>; with trace stage.<name> and, with
-// d_out,
-//               stage.d_<name>.
+//               d_out, stage.d_<name>.
 // Metadata out  mta.config, mta.generator, sha256.<tensor>. Where the input carries sha256.<tensor>, it must
-// hold. Errors        FileError: a tensor is missing, misnamed, damaged or not floating point. ShapeError:
-// its shape against
-//               the configuration. UnsupportedError: the reference would not fit into memory.
+//               hold.
+// Errors        FileError: a tensor is missing, misnamed, damaged or not floating point. ShapeError: its
+//               shape against the configuration. UnsupportedError: the reference would not fit into memory.
 #pragma once
 
 #include <unistd.h>
@@ -76,22 +74,57 @@ inline void check_digests(const io::SafetensorsFile& in) {
     }
 }
 
-// Scores-sized tensors that are alive at once: each stage, its gradient, and temporaries.
-inline void check_memory(const io::StoredTensor& q, const MultiTokenAttentionConfig& config,
-                         std::size_t scalar_size) {
-    if (q.shape.size() != 4) return;  // refused later, with a sentence about the shape
-    const auto stages = 2 + static_cast<int>(config.pre.has_conv()) + static_cast<int>(config.pre.has_mix()) +
-                        static_cast<int>(config.post.has_conv()) + static_cast<int>(config.post.has_mix());
-    const double map = static_cast<double>(q.shape[0]) * static_cast<double>(config.heads) *
-                       static_cast<double>(q.shape[2]) * static_cast<double>(q.shape[2]);
-    const double needed = map * static_cast<double>(scalar_size) * (2.0 * stages + 3.0);
+// Throws unless the input holds a floating-point tensor of this name and shape.
+inline void check_input(const io::SafetensorsFile& in, std::string_view name,
+                        const std::vector<std::int64_t>& shape) {
+    const std::string where = "input: tensor " + io::detail::in_quotes(name);
+    const io::StoredTensor* t = in.find(name);
+    const auto names = in.tensor_names();
+    require<io::FileError>(t != nullptr, where, ": got none of this name, expected one of shape ", shape,
+                           names.empty() ? "" : "; the nearest name there is ",
+                           names.empty() ? "" : io::detail::in_quotes(io::nearest_name(name, names)));
+    require<io::FileError>(io::is_floating(t->dtype), where, ": got dtype ", io::dtype_name(t->dtype),
+                           ", expected F64, F32, F16 or BF16");
+    require_same_shape(where, t->shape, shape);
+}
+
+// Judges every shape before anything of a configured size is allocated.
+inline void check_inputs(const io::SafetensorsFile& in, const MultiTokenAttentionConfig& config) {
+    const auto& q = in.at("q").shape;
+    require(q.size() == 4, "input: tensor 'q': got shape ", q, ", expected 4 dimensions [B, H, S, D]");
+    const std::int64_t B = q[0], S = q[2], D = config.head_dim;
+    check_input(in, "q", {B, config.heads, S, D});
+    check_input(in, "k", {B, config.key_value_heads(), S, D});
+    check_input(in, "v", {B, config.key_value_heads(), S, D});
+    const auto params = make_multi_token_attention_params<ShapeOnly>(config);
+    MultiTokenAttentionParams<ShapeOnly>::for_each(
+        [&](std::string_view name, const auto& shape) {
+            check_input(in, name, {shape.dimensions().begin(), shape.dimensions().end()});
+        },
+        params);
+    if (in.find("d_out") != nullptr) check_input(in, "d_out", {B, config.heads, S, D});
+}
+
+// Refuses a case whose largest tensors alone would not fit: what is alive at once are the score matrices of
+// every stage, as many of their gradients, copies of both to be written, and temporaries; and about 16
+// tensors of the size of q.
+inline void check_memory(const io::SafetensorsFile& in, const MultiTokenAttentionConfig& config,
+                         EvalOptions options) {
+    const auto& q = in.at("q").shape;
+    const auto extent = [&](std::size_t axis) { return static_cast<double>(q[axis]); };
+    const int stages =
+        2 + config.pre.has_conv() + config.pre.has_mix() + config.post.has_conv() + config.post.has_mix();
+    const int maps = stages * (in.find("d_out") ? 2 : 1) * (options.trace ? 2 : 1) + 3;
+    const double rows = extent(0) * extent(1) * extent(2);
+    const double needed =
+        rows * (maps * extent(2) + 16 * extent(3)) * static_cast<double>(io::dtype_size(options.dtype));
     const double memory =
         static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
     if (needed > memory)
-        throw UnsupportedError(sentence("eval: the reference needs about ", needed / 0x1p30, " GiB for ",
-                                        2 * stages + 3, " score matrices of shape [", q.shape[0], ", ",
-                                        config.heads, ", ", q.shape[2], ", ", q.shape[2],
-                                        "], expected at most the ", memory / 0x1p30, " GiB of this machine"));
+        throw UnsupportedError(sentence("eval: the reference needs about ", std::ceil(needed / 0x1p30),
+                                        " GiB for q of shape ", q, " and ", maps,
+                                        " score matrices, expected at most the ", std::floor(memory / 0x1p30),
+                                        " GiB of this machine"));
 }
 
 // One evaluation in one scalar type.
@@ -164,8 +197,9 @@ inline io::SafetensorsFile evaluate(const CaseConfig& config, const io::Safetens
     require<ValueError>(options.dtype == io::DType::F64 || options.dtype == io::DType::F32,
                         "evaluate: dtype: got ", io::dtype_name(options.dtype), ", expected F64 or F32");
     detail::check_input_names(in, config.attention, notes);
+    detail::check_inputs(in, config.attention);
+    detail::check_memory(in, config.attention, options);
     detail::check_digests(in);
-    detail::check_memory(in.at("q"), config.attention, io::dtype_size(options.dtype));
     if (options.dtype == io::DType::F32) return detail::Evaluation<float>(config, in, options).run();
     return detail::Evaluation<double>(config, in, options).run();
 }

@@ -112,7 +112,8 @@ inline constexpr std::array<std::string_view, 95> glyphs{
 
 /// Whether this pixel of the character is ink; a character the font does not have looks like '?'.
 constexpr bool glyph_pixel(char c, std::size_t row, std::size_t column) {
-    const std::size_t known = c >= ' ' && c <= '~' ? static_cast<std::size_t>(c - ' ') : static_cast<std::size_t>('?' - ' ');
+    const std::size_t known =
+        c >= ' ' && c <= '~' ? static_cast<std::size_t>(c - ' ') : static_cast<std::size_t>('?' - ' ');
     const std::size_t at = row * (glyph_width + 1) + column;
     return at < glyphs[known].size() && glyphs[known][at] == '#';
 }

@@ -12,7 +12,8 @@ namespace mta::io::detail {
 template <class Bits>
 constexpr Bits load_little_endian(std::span<const std::byte> bytes) {
     std::uint64_t bits = 0;
-    for (std::size_t n = 0; n < sizeof(Bits); ++n) bits |= static_cast<std::uint64_t>(bytes[n]) << (8 * n);
+    for (std::size_t n = 0; n < sizeof(Bits); ++n)
+        bits |= static_cast<std::uint64_t>(bytes[n]) << (8 * n);
     return static_cast<Bits>(bits);
 }
 

@@ -1,7 +1,8 @@
 // The header of an .npy file: a Python dictionary literal, from untrusted text and back.
 // SPDX-License-Identifier: MIT
 //
-// Source  NumPy's format description (numpy.lib.format): {'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }.
+// Source  NumPy's format description (numpy.lib.format): {'descr': '<f8', 'fortran_order': False, 'shape':
+// (3, 4), }.
 #pragma once
 
 #include <array>
@@ -67,12 +68,14 @@ class NpyHeaderParser {
     }
     [[noreturn]] void refuse(std::string_view expected) const {
         const bool ended = at_ >= text_.size();
-        throw FileError(sentence(source_, ": header: got ", ended ? "its end" : in_quotes(text_.substr(at_, 12)),
-                                 " at byte ", at_, ", expected ", expected));
+        throw FileError(sentence(source_, ": header: got ",
+                                 ended ? "its end" : in_quotes(text_.substr(at_, 12)), " at byte ", at_,
+                                 ", expected ", expected));
     }
 
     void skip_spaces() {
-        while (at_ < text_.size() && text_[at_] == ' ') ++at_;
+        while (at_ < text_.size() && text_[at_] == ' ')
+            ++at_;
     }
     bool accept(char c) {
         skip_spaces();
@@ -132,7 +135,8 @@ class NpyHeaderParser {
         const bool one_byte = dtype.has_value() && dtype_size(*dtype) == 1;
         // One byte has no order: NumPy writes '|', other writers '<'.
         check(dtype.has_value() && (order == '<' || order == '>' || (order == '|' && one_byte)), "got descr ",
-              in_quotes(descr), ", expected f8, f4, f2, i8, i4, u1 or b1 behind a byte order, < or > (| for one byte)");
+              in_quotes(descr),
+              ", expected f8, f4, f2, i8, i4, u1 or b1 behind a byte order, < or > (| for one byte)");
         header_.dtype = *dtype;
         header_.big_endian = order == '>';
     }
@@ -183,7 +187,8 @@ class NpyHeaderParser {
 inline std::string npy_dictionary(std::string_view type, const std::vector<std::int64_t>& shape) {
     constexpr std::size_t growth = 21;
     std::string text = sentence("{'descr': '", type, "', 'fortran_order': False, 'shape': (");
-    for (std::size_t axis = 0; axis < shape.size(); ++axis) text += (axis > 0 ? ", " : "") + number_text(shape[axis]);
+    for (std::size_t axis = 0; axis < shape.size(); ++axis)
+        text += (axis > 0 ? ", " : "") + number_text(shape[axis]);
     text += shape.size() == 1 ? ",), }" : "), }";
     if (!shape.empty()) text.append(growth - number_text(shape.front()).size(), ' ');
     return text;

@@ -1,9 +1,10 @@
 // A picture in memory and its PNG bytes; the only place that includes the stb image writer.
 // SPDX-License-Identifier: MIT
 //
-// Trap  stb_image_write.h is one header with one include guard and one implementation switch for everybody. Its macros
-//       are put aside and the code is compiled into a namespace of its own, so that a program which uses stb itself,
-//       before or after this header, sees nothing of ours.
+// Trap  stb_image_write.h is one header with one include guard and one implementation switch for everybody.
+// Its macros
+//       are put aside and the code is compiled into a namespace of its own, so that a program which uses stb
+//       itself, before or after this header, sees nothing of ours.
 #pragma once
 
 // What stb includes must already be here, or it would be declared inside the namespace.
@@ -87,9 +88,10 @@ inline std::vector<std::byte> png_bytes(const Image& image) {
     };
     const int width = static_cast<int>(image.width);
     const int height = static_cast<int>(image.height);
-    const int ok = stb::stbi_write_png_to_func(append, &bytes, width, height, 3, image.pixels.data(), 3 * width);
-    require<FileError>(ok != 0, "png_bytes: the PNG encoder got no memory for ", image.width, " x ", image.height,
-                       " pixels");
+    const int ok =
+        stb::stbi_write_png_to_func(append, &bytes, width, height, 3, image.pixels.data(), 3 * width);
+    require<FileError>(ok != 0, "png_bytes: the PNG encoder got no memory for ", image.width, " x ",
+                       image.height, " pixels");
     return bytes;
 }
 

@@ -1,9 +1,10 @@
 // The JSON header of a safetensors file, from untrusted bytes to names, types, shapes and offsets.
 // SPDX-License-Identifier: MIT
 //
-// Why not a parsed JSON document: the parser keeps the last of two equal keys, skips a byte order mark, stops at a NUL
-// and takes any nesting. As a stream of events every key is seen, and whatever the format does not have (anything
-// deeper than header > tensor > list included) is refused at the event, before it costs memory.
+// Why not a parsed JSON document: the parser keeps the last of two equal keys, skips a byte order mark, stops
+// at a NUL and takes any nesting. As a stream of events every key is seen, and whatever the format does not
+// have (anything deeper than header > tensor > list included) is refused at the event, before it costs
+// memory.
 #pragma once
 
 #include <array>
@@ -57,7 +58,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     bool number_integer(number_integer_t value) override {
         refuse_value("the number " + (value == 0 ? std::string("-0") : number_text(value)));
     }
-    bool number_float(number_float_t, const string_t& text) override { refuse_value("the number " + shorten(text)); }
+    bool number_float(number_float_t, const string_t& text) override {
+        refuse_value("the number " + shorten(text));
+    }
     bool binary(binary_t&) override { refuse_value("binary data"); }
 
     bool number_unsigned(number_unsigned_t value) override {
@@ -109,13 +112,16 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     bool key(string_t& name) override {
         if (place_ == Place::header) return begin_entry(name);
         if (place_ == Place::tensor) return begin_field(name);
-        check(metadata_names_.insert(name).second, "metadata key ", in_quotes(name), ": got it twice, expected it once");
+        check(metadata_names_.insert(name).second, "metadata key ", in_quotes(name),
+              ": got it twice, expected it once");
         header_.metadata->emplace_back(name, std::string());
         return true;
     }
 
-    bool parse_error(std::size_t position, const std::string& last, const nlohmann::detail::exception&) override {
-        fail("header: got text that is not JSON near byte ", position, ", at ", in_quotes(last), ", expected JSON");
+    bool parse_error(std::size_t position, const std::string& last,
+                     const nlohmann::detail::exception&) override {
+        fail("header: got text that is not JSON near byte ", position, ", at ", in_quotes(last),
+             ", expected JSON");
     }
 
   private:
@@ -132,7 +138,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
         if (!ok) fail(parts...);
     }
 
-    static std::string shorten(const std::string& text) { return text.size() <= 40 ? text : text.substr(0, 40) + "..."; }
+    static std::string shorten(const std::string& text) {
+        return text.size() <= 40 ? text : text.substr(0, 40) + "...";
+    }
     HeaderEntry& entry() { return header_.entries.back(); }
     bool enter(Place place) {
         place_ = place;
@@ -149,7 +157,8 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     [[noreturn]] void refuse_value(const std::string& got) const {
         if (place_ == Place::header) fail(where(), ": got ", got, ", expected an object");
         if (place_ == Place::metadata)
-            fail("metadata key ", in_quotes(header_.metadata->back().first), ": got ", got, ", expected a text");
+            fail("metadata key ", in_quotes(header_.metadata->back().first), ": got ", got,
+                 ", expected a text");
         if (place_ == Place::shape || place_ == Place::offsets)
             fail(where(), ": got ", got, " in ", field_names[static_cast<std::size_t>(field_)],
                  ", expected whole numbers from 0 to 2^63 - 1");
@@ -166,7 +175,8 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
             header_.metadata.emplace();
             header_.metadata_position = header_.entries.size();
         } else {
-            check(tensor_names_.insert(name).second, "tensor ", in_quotes(name), ": got it twice, expected it once");
+            check(tensor_names_.insert(name).second, "tensor ", in_quotes(name),
+                  ": got it twice, expected it once");
             header_.entries.push_back({name, DType::F64, {}, 0, 0});
         }
         return true;
@@ -183,7 +193,8 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     }
 
     bool add_extent(std::uint64_t value) {
-        if (value > std::numeric_limits<std::int64_t>::max()) refuse_value("the number " + number_text(value));
+        if (value > std::numeric_limits<std::int64_t>::max())
+            refuse_value("the number " + number_text(value));
         check(entry().shape.size() < most_dimensions, where(), ": got more than ", most_dimensions,
               " dimensions in shape, expected at most ", most_dimensions);
         entry().shape.push_back(static_cast<std::int64_t>(value));
@@ -191,7 +202,8 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     }
 
     bool add_offset(std::uint64_t value) {
-        if (value > std::numeric_limits<std::int64_t>::max()) refuse_value("the number " + number_text(value));
+        if (value > std::numeric_limits<std::int64_t>::max())
+            refuse_value("the number " + number_text(value));
         check(offset_count_ < 2, where(), ": got more than 2 data_offsets, expected 2");
         (offset_count_++ == 0 ? entry().begin : entry().end) = value;
         return true;
@@ -208,19 +220,24 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     bool in_metadata_ = false;
 };
 
-/// Throws FileError unless `text` is what may stand around and inside the JSON: begins with {, ends with } and spaces,
-/// is UTF-8 and holds no NUL. The parser alone would let a byte order mark and anything after a NUL pass.
+/// Throws FileError unless `text` is what may stand around and inside the JSON: begins with {, ends with }
+/// and spaces, is UTF-8 and holds no NUL. The parser alone would let a byte order mark and anything after a
+/// NUL pass.
 inline void check_header_text(std::string_view source, std::string_view text) {
-    const auto check = [&](bool ok, const auto&... parts) { require<FileError>(ok, source, ": header: ", parts...); };
+    const auto check = [&](bool ok, const auto&... parts) {
+        require<FileError>(ok, source, ": header: ", parts...);
+    };
     check(!text.starts_with("\xEF\xBB\xBF"), "got a byte order mark, expected { as the first byte");
     check(!text.empty(), "got 0 bytes, expected a JSON object");
-    check(text.front() == '{', "got ", in_quotes(text.substr(0, 1)), " as the first byte, expected {, a JSON object");
+    check(text.front() == '{', "got ", in_quotes(text.substr(0, 1)),
+          " as the first byte, expected {, a JSON object");
     const std::size_t invalid = first_invalid_utf8(text);
     check(invalid == text.size(), "got invalid UTF-8 at byte ", invalid, ", expected UTF-8");
     const std::size_t nul = text.find('\0');
     check(nul == text.npos, "got a NUL at byte ", nul, ", expected JSON padded with spaces");
     const char last = text[text.find_last_not_of(' ')];
-    check(last == '}', "got ", in_quotes({&last, 1}), " as the last byte before the padding, expected } and then spaces");
+    check(last == '}', "got ", in_quotes({&last, 1}),
+          " as the last byte before the padding, expected } and then spaces");
 }
 
 /// Throws FileError with `source` in front of the sentence.

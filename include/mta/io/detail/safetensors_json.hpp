@@ -21,7 +21,8 @@ using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 namespace detail {
 
-/// `text` as a JSON string. Only quotes, backslashes and control characters are escaped; UTF-8 stays as it is.
+/// `text` as a JSON string. Only quotes, backslashes and control characters are escaped; UTF-8 stays as it
+/// is.
 inline void append_json_text(std::string& json, std::string_view text) {
     constexpr std::string_view special = "\"\\\b\f\n\r\t";
     constexpr std::string_view escape = "\"\\bfnrt";

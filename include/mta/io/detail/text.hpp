@@ -10,8 +10,8 @@
 
 namespace mta::io::detail {
 
-/// Bytes of the UTF-8 sequence that begins text[at], or 0 when that is none (RFC 3629: no overlong form, no surrogate,
-/// nothing above U+10FFFF).
+/// Bytes of the UTF-8 sequence that begins text[at], or 0 when that is none (RFC 3629: no overlong form, no
+/// surrogate, nothing above U+10FFFF).
 constexpr std::size_t utf8_sequence(std::string_view text, std::size_t at) {
     const auto byte = [&](std::size_t n) { return static_cast<unsigned char>(text[at + n]); };
     const unsigned char first = byte(0);
@@ -45,8 +45,8 @@ inline std::string hex_byte(unsigned char byte) {
     return {digits[byte >> 4], digits[byte & 15]};
 }
 
-/// `text` between quotes, for a sentence on a terminal: control characters and invalid bytes become \xNN, and a long
-/// text is cut.
+/// `text` between quotes, for a sentence on a terminal: control characters and invalid bytes become \xNN, and
+/// a long text is cut.
 inline std::string in_quotes(std::string_view text) {
     constexpr std::size_t longest = 80;
     std::string shown = "'";
@@ -55,7 +55,8 @@ inline std::string in_quotes(std::string_view text) {
         const std::size_t length = utf8_sequence(text, at);
         const auto byte = static_cast<unsigned char>(text[at]);
         // U+0080 to U+009F, encoded C2 80 to C2 9F, are control characters too.
-        const bool control = byte < 0x20 || byte == 0x7F || (byte == 0xC2 && length == 2 && text[at + 1] < '\xA0');
+        const bool control =
+            byte < 0x20 || byte == 0x7F || (byte == 0xC2 && length == 2 && text[at + 1] < '\xA0');
         if (length == 0 || control)
             shown += "\\x" + hex_byte(byte);
         else

@@ -1,0 +1,4 @@
+// main() of every test executable, and doctest's implementation, compiled once.
+// SPDX-License-Identifier: MIT
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
