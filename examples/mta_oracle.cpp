@@ -57,8 +57,8 @@ void refuse_overwriting(const std::string& option, const std::string& out,
 
 int run_eval(const EvalArguments& arguments) {
     if (arguments.backend != "reference")
-        throw oracle::UnsupportedError("eval: --backend: got `" + arguments.backend +
-                                       "`, which this program was built without, expected `reference`");
+        throw oracle::UnsupportedError("eval: --backend: got '" + arguments.backend +
+                                       "', which this program was built without, expected 'reference'");
     refuse_overwriting("eval: --out", arguments.out, {arguments.config, arguments.in});
     const auto config = oracle::read_config(arguments.config);
     const auto in = io::read_safetensors(arguments.in);
@@ -177,17 +177,18 @@ int run(int argc, char** argv) {
         if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
         return exit_with(ExitCode::usage, usage_sentence(app, error));
     }
-    const int code = app.got_subcommand("eval") ? run_eval(e) : run_compare(c);
-    require<io::FileError>(std::fflush(stdout) == 0,
-                           "cannot write standard output: ", io::detail::errno_text(errno));
-    return code;
+    return app.got_subcommand("eval") ? run_eval(e) : run_compare(c);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     try {
-        return run(argc, argv);
+        const int code = run(argc, argv);
+        // A full disk must not pass for a silent success.
+        require<io::FileError>(std::fflush(stdout) == 0 && std::ferror(stdout) == 0,
+                               "cannot write all of the report to standard output");
+        return code;
     } catch (const io::FileError& error) {
         return exit_with(ExitCode::file, error.what());
     } catch (const oracle::UnsupportedError& error) {

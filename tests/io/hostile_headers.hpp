@@ -51,8 +51,9 @@ inline std::string repeated(std::string_view text, int times) {
     return all;
 }
 
-inline std::vector<HostileHeader> hostile_headers() {
-    const std::string t = tensor_json("[2]", "[0,2]"), u = tensor_json("[2]", "[2,4]");
+/// Text that is not one JSON object.
+inline std::vector<HostileHeader> text_rejects() {
+    const std::string t = tensor_json("[2]", "[0,2]");
     return {
         {"empty header", "", 0, "got 0 bytes, expected a JSON object"},
         {"a list", "[1,2]", 0, "got '[' as the first byte, expected {"},
@@ -75,6 +76,13 @@ inline std::vector<HostileHeader> hostile_headers() {
         {"trailing comma", "{\"t\":" + t + ",}", 2, "text that is not JSON"},
         {"control character in a name", "{\"\t\":" + t + "}", 2, "text that is not JSON"},
         {"cut JSON", "{\"__metadata__\":{}", 0, "text that is not JSON"},
+    };
+}
+
+/// Keys that repeat, are missing or are unknown, and values of the wrong kind.
+inline std::vector<HostileHeader> key_rejects() {
+    const std::string t = tensor_json("[2]", "[0,2]"), u = tensor_json("[2]", "[2,4]");
+    return {
         {"duplicate tensor", "{\"t\":" + t + ",\"t\":" + u + "}", 4, "tensor 't': got it twice"},
         {"the same name escaped", "{\"t\":" + t + ",\"\\u0074\":" + u + "}", 4, "tensor 't': got it twice"},
         {"duplicate field", R"({"t":{"dtype":"U8","dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 2,
@@ -100,6 +108,13 @@ inline std::vector<HostileHeader> hostile_headers() {
          "got unknown field 'stride'"},
         {"entry is a number", R"({"t":3})", 0, "tensor 't': got the number 3, expected an object"},
         {"entry is a list", R"({"t":[]})", 0, "tensor 't': got a list, expected an object"},
+    };
+}
+
+/// Offsets that do not share out the data, or disagree with the shape.
+inline std::vector<HostileHeader> offset_rejects() {
+    const std::string t = tensor_json("[2]", "[0,2]");
+    return {
         {"one offset", one_tensor("[2]", "[2]"), 2, "got 1 data_offsets, expected 2"},
         {"no offsets at all", one_tensor("[2]", "[]"), 2, "got 0 data_offsets, expected 2"},
         {"three offsets", one_tensor("[2]", "[0,2,2]"), 2, "got more than 2 data_offsets"},
@@ -128,6 +143,12 @@ inline std::vector<HostileHeader> hostile_headers() {
         {"too many bytes", one_tensor("[]", "[0,2]"), 2, "got 2 bytes of data, expected 1"},
         {"bytes of another type", one_tensor("[2]", "[0,2]", "\"F16\""), 2,
          "expected 4 for F16 of shape [2]"},
+    };
+}
+
+/// Numbers that are no sizes, nesting, and metadata that is not text.
+inline std::vector<HostileHeader> number_rejects() {
+    return {
         {"negative extent", one_tensor("[-1]", "[0,2]"), 2,
          "got the number -1 in shape, expected whole numbers"},
         {"minus zero", one_tensor("[-0]", "[0,0]"), 0, "got the number -0 in shape"},
@@ -161,6 +182,13 @@ inline std::vector<HostileHeader> hostile_headers() {
         {"metadata list", R"({"__metadata__":{"k":["v"]}})", 0,
          "metadata key 'k': got a list, expected a text"},
     };
+}
+
+inline std::vector<HostileHeader> hostile_headers() {
+    std::vector<HostileHeader> all;
+    for (const auto& part : {text_rejects(), key_rejects(), offset_rejects(), number_rejects()})
+        all.insert(all.end(), part.begin(), part.end());
+    return all;
 }
 
 }  // namespace mta::test

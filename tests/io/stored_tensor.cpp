@@ -55,6 +55,7 @@ TEST_CASE("hand values: byte counts") {
     CHECK(byte_count(DType::U8, std::vector<std::int64_t>{9223372036854775807}) == 9223372036854775807u);
     CHECK_FALSE(byte_count(DType::F16, std::vector<std::int64_t>{4611686018427387904}).has_value());
     CHECK(byte_count(DType::F16, std::vector<std::int64_t>{4611686018427387903, 0}) == 0u);
+    CHECK_FALSE(byte_count(DType::F16, std::vector<std::int64_t>{0, 4611686018427387904}).has_value());
     CHECK_FALSE(byte_count(DType::U8, std::vector<std::int64_t>{0, -1}).has_value());
 }
 

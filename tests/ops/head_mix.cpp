@@ -64,8 +64,7 @@ TEST_CASE("head_mix: hand values of two groups") {
     scores.setValues({{{{1}}, {{2}}, {{3}}, {{4}}}});
     HeadMixParams<double> params{Tensor<double, 3>(2, 2, 2)};
     params.mix.setValues({{{1, 10}, {100, 1000}}, {{-1, 0}, {0.5, 2}}});
-    // 1*1 + 10*2 = 21, 100*1 + 1000*2 = 2100 from heads 0, 1; -1*3 + 0*4 = -3, 0.5*3 + 2*4 = 9.5 from heads
-    // 2, 3
+    // 1*1 + 10*2 = 21, 100*1 + 1000*2 = 2100 from heads 0, 1; -1*3 + 0*4 = -3, 0.5*3 + 2*4 = 9.5 from 2, 3
     want.setValues({{{{21}}, {{2100}}, {{-3}}, {{9.5}}}});
     check_same_bits("out", head_mix_forward(scores, params), want);
 }
@@ -84,7 +83,8 @@ TEST_CASE("head_mix: independent values") {
 }
 
 TEST_CASE("head_mix: complex step and adjoint") {
-    for (const auto& [G, Ch] : {std::pair<Index, Index>{1, 3}, {2, 2}, {3, 1}}) {
+    for (const auto& groups : {std::pair<Index, Index>{1, 3}, {2, 2}, {3, 1}}) {
+        const Index G = groups.first, Ch = groups.second;
         INFO("G = ", G, ", Ch = ", Ch);
         const auto scores = random_tensor(1, 2, G * Ch, 3, 4), d_out = random_tensor(2, 2, G * Ch, 3, 4);
         const auto params = random_params(3, G, Ch);

@@ -253,12 +253,13 @@ TEST_CASE("scaled_scores: properties of NaN and of zero cotangents") {
         check_same_bits("d_q", bad.backward().d_q, p.backward().d_q);
         check_same_bits("d_k", bad.backward().d_k, p.backward().d_k);
     }
-    SUBCASE("a query whose visible cotangents are zero passes no NaN on") {
+    SUBCASE("zero cotangents pass no NaN on, neither of a padded query nor of a key that lookahead shows") {
         Problem padded = p;
-        for (Index j = 0; j < 7; ++j)  // query 2 sees keys 0 to 2
-            padded.d_out(0, 3, 2, j) = j < 3 ? 0.0 : not_a_number;
+        for (Index h = 3; h < 6; ++h)  // batch row 0, document [0, 3): queries 1 (ahead) and 2 see key 2
+            for (const auto& [i, j] : {std::pair{1, 2}, {2, 0}, {2, 1}, {2, 2}})
+                padded.d_out(0, h, i, j) = 0;
         const auto clean = padded.backward();
-        padded.q(0, 3, 2, 1) = not_a_number;
+        padded.q(0, 3, 2, 1) = padded.k(0, 1, 2, 0) = not_a_number;
         check_same_bits("d_q", padded.backward().d_q, clean.d_q);
         check_same_bits("d_k", padded.backward().d_k, clean.d_k);
     }
@@ -294,6 +295,5 @@ TEST_CASE("scaled_scores: errors") {
     CHECK_THROWS_WITH_AS(scaled_scores_backward(zeros<double>(2, 4, 3, 4), q, k),
                          "scaled_scores: d_out: got shape [2, 4, 3, 4], expected shape [2, 4, 3, 3]",
                          ShapeError);
-    const auto d_out = zeros<double>(2, 4, 3, 3);
-    CHECK_THROWS_AS(scaled_scores_backward(d_out, q, k, {not_a_number, 0}), ValueError);
+    CHECK_THROWS_AS(scaled_scores_backward(zeros<double>(2, 4, 3, 3), q, k, {0.5, -1}), ValueError);
 }

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace mta::check {
@@ -59,6 +60,14 @@ std::vector<Index> unravel(Index n, const Extents& extents) {
     return index;
 }
 
+template <class Extents>
+std::size_t element_count(const Extents& extents) {
+    std::size_t count = 1;
+    for (const auto& extent : extents)
+        count *= static_cast<std::size_t>(extent);
+    return count;
+}
+
 inline std::string describe(std::string_view name, const Comparison& c) {
     const auto say = [](const auto&... parts) { return mta::detail::sentence(parts...); };
     if (c.verdict == Verdict::nothing) return say(name, ": nothing compared, the tensors hold no element");
@@ -98,11 +107,16 @@ inline double relative_error(double worst, double scale) {
 }  // namespace detail
 
 /// Judges elements in memory order against what they should be; `shape` is that of both, for the index of the
-/// worst element and for nothing else. Throws ShapeError when their numbers differ.
+/// worst element and for nothing else. Elements are judged as double: float is widened, and whole numbers,
+/// which double could round into agreement, are for compare_bits. Throws ShapeError when the numbers of
+/// elements of got, want and shape differ.
 template <class Got, class Want, class Extents>
 Comparison compare_elements(std::string_view name, std::span<const Got> got, std::span<const Want> want,
                             const Extents& shape, Tolerance tolerance = {}) {
+    static_assert(std::is_floating_point_v<Got> && std::is_floating_point_v<Want>,
+                  "compare: real numbers only");
     require_same("compare_elements: number of elements of got", got.size(), want.size());
+    require_same("compare_elements: number of elements of shape", detail::element_count(shape), want.size());
     Comparison c;
     c.compared = static_cast<Index>(want.size());
     double scale = 0;
@@ -129,7 +143,7 @@ Comparison compare_elements(std::string_view name, std::span<const Got> got, std
     return c;
 }
 
-/// Judges `got` against `want`; `name` begins the sentence. Tensors are real; float is widened. Never throws.
+/// Judges `got` against `want`, real tensors; `name` begins the sentence. Never throws.
 template <AnyTensor Got, AnyTensor Want>
 Comparison compare(std::string_view name, const Got& got, const Want& want, Tolerance tolerance = {}) {
     static_assert(rank_of<Got> == rank_of<Want>, "compare: the ranks differ");
@@ -143,6 +157,7 @@ Comparison compare(std::string_view name, const Got& got, const Want& want, Tole
 template <AnyTensor Got, AnyTensor Want>
 Comparison compare_bits(std::string_view name, const Got& got, const Want& want) {
     static_assert(std::is_same_v<TensorLike<Got>, TensorLike<Want>>, "compare_bits: the types differ");
+    static_assert(!std::is_same_v<ScalarOf<Got>, long double>, "compare_bits: long double has padding");
     if (got.dimensions() != want.dimensions())
         return detail::shapes_differ(name, got.dimensions(), want.dimensions());
     Comparison c;

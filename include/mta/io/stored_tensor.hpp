@@ -175,8 +175,8 @@ Tensor<Scalar, Rank> tensor_shaped_like(std::string_view function, const StoredT
 template <AnyTensor T>
 StoredTensor stored_like(std::string name, const T& t, DType dtype) {
     StoredTensor stored{std::move(name), dtype, {}, {}};
-    for (int axis = 0; axis < rank_of<T>; ++axis)
-        stored.shape.push_back(t.dimension(axis));
+    for (const Index extent : t.dimensions())
+        stored.shape.push_back(extent);
     stored.bytes.resize(static_cast<std::size_t>(t.size()) * dtype_size(dtype));
     return stored;
 }

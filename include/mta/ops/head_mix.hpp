@@ -6,10 +6,10 @@
 // Backward  with d_x = dLoss/dx:
 //           d_scores[b, g Ch + c, i, j] = sum_{o<Ch}  mix[g,o,c] * d_out[b, g Ch + o, i, j]
 //           d_mix[g,o,c]                = sum_{b,i,j} scores[b, g Ch + c, i, j] * d_out[b, g Ch + o, i, j]
-// Shapes    scores, out: (B, H, Sq, Sk)    mix: (G, Ch, Ch) with H = G Ch, row = output head, column = input
-//           head
+// Shapes    scores, out: (B, H, Sq, Sk)    mix: (G, Ch, Ch) with H = G Ch
 // Units     scores: dimensionless (logits over sqrt(D), or probabilities); mix: dimensionless.
 // Traps     1. Public checkpoints hold the post-softmax mix transposed, [g][in][out]: loaders transpose.
+//              Here rows are output heads and columns input heads.
 //           2. Mix before the -inf mask, never after: 0 * -inf is NaN.
 //           3. Groups are blocks of neighbouring heads, not every G-th head.
 // Errors    ShapeError: an empty mix, matrices that are not square, G Ch differs from the heads of scores.

@@ -6,8 +6,8 @@
 //             = sum_{c<Ch, u<Cq, v<Ck} kernel[g Ch + o, c, u, v] * scores[b, g Ch + c, p, q]
 //           with p = i + u - (Cq-1), q = j + v - left; reads outside the matrix count as 0.
 // Backward  with d_x = dLoss/dx, over the same taps (o,i,j,c,u,v) -> (c,p,q):
-//           d_scores[b, g Ch + c, p, q]   += kernel[g Ch + o, c, u, v]   * d_out[b, g Ch + o, i, j]
-//           d_kernel[g Ch + o, c, u, v]   += scores[b, g Ch + c, p, q]   * d_out[b, g Ch + o, i, j]
+//           d_scores[b, g Ch + c, p, q] += kernel[g Ch + o, c, u, v] * d_out[b, g Ch + o, i, j]
+//           d_kernel[g Ch + o, c, u, v] += scores[b, g Ch + c, p, q] * d_out[b, g Ch + o, i, j]
 // Shapes    scores, out: (B, H, Sq, Sk)    kernel: (H, Ch, Cq, Ck), H divisible by Ch
 // Units     scores: dimensionless (logits over sqrt(D), or probabilities); indices: tokens.
 // Traps     1. Axis 0 of the kernel counts all output heads, axis 1 the input heads of one group, as the
@@ -16,10 +16,9 @@
 //              core/key_query_taps.hpp.
 //           3. A kernel is conv-then-mix (score_conv3d_kernel) only if it is an outer product; a general one
 //              has Ch times the parameters and cannot be split back.
-// Errors    ShapeError: heads of kernel and scores differ, heads not divisible by Ch, an empty kernel, an
-// even
-//           Ck with padding `both`, Sq != Sk with documents or not_after_query. ValueError: unsorted document
-//           starts.
+// Errors    ShapeError: heads of kernel and scores differ, heads not divisible by Ch, an empty kernel, an even
+//           Ck with padding `both`, Sq != Sk with documents or not_after_query.
+//           ValueError: unsorted document starts.
 #pragma once
 
 #include <mta/core/attention_mask.hpp>

@@ -1,7 +1,7 @@
 // Softmax over the last axis: scores of a query become weights that are positive and sum to 1.
 // SPDX-License-Identifier: MIT
 //
-// Source    Multi-Token Attention, arXiv:2504.00927, Eqs. 2 and 5.
+// Source    Multi-Token Attention, arXiv:2504.00927, Eq. 5.
 // Forward   out[n] = exp(scores[n] - m) / sum_k exp(scores[k] - m), m the row's maximum; the sum runs in
 //           order over the entries that are not -inf.
 // Backward  with d_x = dLoss/dx and A = out, over the same entries:

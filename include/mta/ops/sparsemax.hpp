@@ -1,8 +1,8 @@
 // Sparsemax over the last axis: the probability vector nearest to the scores, most entries of it exactly 0.
 // SPDX-License-Identifier: MIT
 //
-// Source    Martins, Astudillo, "From Softmax to Sparsemax", ICML 2016, arXiv:1602.02068, Algorithm 1 and
-//           Eq. 14; in place of the softmax of arXiv:2504.00927, Eq. 5.
+// Source    Martins, Astudillo, "From Softmax to Sparsemax", ICML 2016, arXiv:1602.02068, Algorithm 1;
+//           in place of the softmax of arXiv:2504.00927, Eq. 5.
 // Forward   out[n] = max(scores[n] - tau, 0) with tau such that the row sums to 1. With the scores sorted,
 //           z_1 >= z_2 >= ..., the support has the largest k with 1 + k z_k > z_1 + ... + z_k, and
 //           tau = (z_1 + ... + z_k - 1) / k.
@@ -11,9 +11,8 @@
 // Shapes    scores, out: (..., N), any rank; every row along the last axis on its own
 // Units     scores: dimensionless, out: probabilities; a gap of 1 to the maximum always gives 0.
 // Traps     1. -inf marks a masked entry: exactly 0, forward and backward, whatever stands in d_out there.
-//           2. Sorting NaN is undefined behaviour, so rows are looked at first. A row of -inf only is NaN,
-//           and
-//              so are the entries of a row that holds NaN or +inf, except the masked ones.
+//           2. Sorting NaN is undefined behaviour, so rows are looked at first. A row of -inf only is
+//              NaN, and so are the entries of a row that holds NaN or +inf, except the masked ones.
 //           3. Not differentiable where an entry enters the support; there it counts as outside.
 // Errors    ShapeError: rows of no entries; d_out or weights not shaped like scores.
 #pragma once

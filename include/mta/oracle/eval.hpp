@@ -74,23 +74,31 @@ inline void check_digests(const io::SafetensorsFile& in) {
     }
 }
 
+// The input's tensor of this name; `shape` is for the sentence when there is none.
+inline const io::StoredTensor& input(const io::SafetensorsFile& in, std::string_view name,
+                                     const std::string& shape) {
+    if (const io::StoredTensor* found = in.find(name)) return *found;
+    const auto names = in.tensor_names();
+    const std::string nearest =
+        names.empty() ? ""
+                      : "; the nearest name there is " + io::detail::in_quotes(io::nearest_name(name, names));
+    throw io::FileError(sentence("input: tensor ", io::detail::in_quotes(name),
+                                 ": got none of this name, expected one of shape ", shape, nearest));
+}
+
 // Throws unless the input holds a floating-point tensor of this name and shape.
 inline void check_input(const io::SafetensorsFile& in, std::string_view name,
                         const std::vector<std::int64_t>& shape) {
+    const auto& t = input(in, name, sentence(shape));
     const std::string where = "input: tensor " + io::detail::in_quotes(name);
-    const io::StoredTensor* t = in.find(name);
-    const auto names = in.tensor_names();
-    require<io::FileError>(t != nullptr, where, ": got none of this name, expected one of shape ", shape,
-                           names.empty() ? "" : "; the nearest name there is ",
-                           names.empty() ? "" : io::detail::in_quotes(io::nearest_name(name, names)));
-    require<io::FileError>(io::is_floating(t->dtype), where, ": got dtype ", io::dtype_name(t->dtype),
+    require<io::FileError>(io::is_floating(t.dtype), where, ": got dtype ", io::dtype_name(t.dtype),
                            ", expected F64, F32, F16 or BF16");
-    require_same_shape(where, t->shape, shape);
+    require_same_shape(where, t.shape, shape);
 }
 
 // Judges every shape before anything of a configured size is allocated.
 inline void check_inputs(const io::SafetensorsFile& in, const MultiTokenAttentionConfig& config) {
-    const auto& q = in.at("q").shape;
+    const auto& q = input(in, "q", "[B, H, S, D]").shape;
     require(q.size() == 4, "input: tensor 'q': got shape ", q, ", expected 4 dimensions [B, H, S, D]");
     const std::int64_t B = q[0], S = q[2], D = config.head_dim;
     check_input(in, "q", {B, config.heads, S, D});

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Runs the tests, from a fresh machine on: tests/run.sh [--quick | --all] [LEG ...]
+# SPDX-License-Identifier: MIT
+#
+# Legs, in order; naming some runs only those:
+#   dev         everything with warnings as errors and Eigen's assertions, all tests       (also --quick)
+#   hygiene     the house rules, and the rules' own tests                                  (also --quick)
+#   headers     every header compiles alone
+#   consumers   small projects use the library in the ways that users do
+#   mutations   a sample of the named bugs must be caught (--all: every one)
+#   no-openmp   core, check and layers without OpenMP
+#   native      operations and layers with -O3 -march=native: the bit promises must hold
+#   asan        all tests with address and undefined-behaviour sanitizers
+#   clang       dev with clang++                                                           (only --all)
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+source cmake/prerequisites.sh
+
+QUICK=(dev hygiene)
+DEFAULT=(dev hygiene headers consumers mutations no-openmp native asan)
+ALL=("${DEFAULT[@]}" clang)
+MUTATION_SAMPLE=24
+
+usage() {
+    sed -n '2,/^set/p' "$0" | sed -n 's/^# \{0,1\}//p'
+}
+
+say() { printf '\n==== %s\n' "$*"; }
+
+# Runs the tests of build/PRESET whose names match the pattern.
+run_tests() {
+    (cd "build/$1" && ctest --output-on-failure --no-tests=error -j "$MTA_JOBS" -R "${2:-.}")
+}
+
+leg_dev() {
+    configure_preset dev && build_targets dev all && run_tests dev
+}
+
+leg_hygiene() {
+    python3 tests/hygiene/self_test.py && python3 tests/hygiene/check.py
+}
+
+leg_headers() {
+    configure_preset dev || return 1
+    if ! cmake --build build/dev --target help | grep -q all_verify_interface_header_sets; then
+        echo "skipped: this CMake is older than 3.24 and cannot verify header sets"
+        return 0
+    fi
+    build_targets dev all_verify_interface_header_sets
+}
+
+leg_consumers() {
+    tests/consumers/run.sh
+}
+
+leg_mutations() {
+    local size=(--sample "$MUTATION_SAMPLE")
+    [ "$scope" = all ] && size=()
+    python3 tests/mutations/self_test.py && python3 tests/mutations/run.py "${size[@]}" -j "$MTA_JOBS"
+}
+
+leg_no-openmp() {
+    configure_preset no-openmp && build_targets no-openmp mta_test_core mta_test_check mta_test_layers &&
+        run_tests no-openmp '^(core|check|layers)\.'
+}
+
+leg_native() {
+    configure_preset native && build_targets native mta_test_ops mta_test_layers &&
+        run_tests native '^(ops|layers)\.'
+}
+
+leg_asan() {
+    configure_preset asan && build_targets asan mta_all_tests && run_tests asan
+}
+
+leg_clang() {
+    if ! command -v clang++ >/dev/null 2>&1; then
+        echo "skipped: no clang++ on this machine"
+        return 0
+    fi
+    configure_preset clang && build_targets clang all && run_tests clang
+}
+
+# Runs one leg, remembers its seconds and whether it failed.
+run_leg() {
+    local leg=$1 start=$SECONDS result=ok
+    say "$leg"
+    # Not in a condition's scope: `set -e` is off on purpose, every leg says itself whether it failed.
+    "leg_$leg"
+    local status=$?
+    [ $status -eq 0 ] || { result=FAILED; failed+=("$leg"); }
+    report+=("$(printf '%-10s %5d s  %s' "$leg" $((SECONDS - start)) "$result")")
+    say "$leg: $result after $((SECONDS - start)) s"
+}
+
+scope=default
+legs=()
+for argument in "$@"; do
+    case $argument in
+        --quick | --all) scope=${argument#--} ;;
+        --help | -h) usage && exit 0 ;;
+        *)
+            if ! [[ " ${ALL[*]} " == *" $argument "* ]]; then
+                echo "tests/run.sh: got '$argument', expected --quick, --all or one of: ${ALL[*]}" >&2
+                exit 2
+            fi
+            legs+=("$argument")
+            ;;
+    esac
+done
+if [ ${#legs[@]} -eq 0 ]; then
+    case $scope in
+        quick) legs=("${QUICK[@]}") ;;
+        all) legs=("${ALL[@]}") ;;
+        *) legs=("${DEFAULT[@]}") ;;
+    esac
+fi
+
+say "prerequisites"
+require_packages g++ make cmake python3 pkg-config libeigen3-dev nlohmann-json3-dev libssl-dev libstb-dev \
+    libcli11-dev doctest-dev libbenchmark-dev
+source cmake/presets.sh
+export OMP_WAIT_POLICY=PASSIVE
+failed=()
+report=()
+for leg in "${legs[@]}"; do
+    run_leg "$leg"
+done
+
+say "summary (total $SECONDS s)"
+printf '%s\n' "${report[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "FAILED: ${failed[*]}"
+    exit 1
+fi
+echo "all legs passed"
