@@ -91,3 +91,27 @@ TEST_CASE("numeric: all_zero") {
     CHECK(!all_zero(std::span(step)));
     CHECK(all_zero(std::span(none)));
 }
+
+TEST_CASE("numeric: only -inf is masked") {
+    const double inf = infinity, nan = nan_value;
+    CHECK(is_masked(-inf));
+    CHECK(is_masked(-std::numeric_limits<float>::infinity()));
+    CHECK(is_masked(std::complex<double>(-inf, 1e-50)));
+    for (const double x : {inf, nan, 0.0, std::numeric_limits<double>::lowest()})
+        CHECK_FALSE(is_masked(x));
+}
+
+TEST_CASE("numeric: the maximum of a row keeps NaN, wherever it stands") {
+    const double inf = infinity, nan = nan_value;
+    const auto maximum = [](std::vector<double> row) { return row_maximum(std::span<const double>(row)); };
+    CHECK(maximum({-3, -1, -2}) == -1);
+    CHECK(maximum({-inf, -5}) == -5);
+    CHECK(maximum({-inf, -inf}) == -inf);
+    CHECK(maximum({}) == -inf);
+    CHECK(maximum({1, inf, 2}) == inf);
+    for (const auto& row :
+         {std::vector{nan, 1.0, 2.0}, std::vector{1.0, nan, 2.0}, std::vector{1.0, 2.0, nan}})
+        CHECK(std::isnan(maximum(row)));
+    const std::vector<std::complex<double>> z{{1, 9}, {2, -9}};
+    CHECK(row_maximum(std::span<const std::complex<double>>(z)) == 2.0);
+}

@@ -72,6 +72,15 @@ TEST_CASE("hand values: signed values are white at 0 and strongest at max|value|
     CHECK(cell(2, 3, values, 1, 2) == white);
 }
 
+TEST_CASE("hand values: below 0 is blue, above 0 is red, small is violet and large is yellow") {
+    const auto [low_red, low_green, low_blue] = detail::diverging_colour(-0.5);
+    CHECK(low_blue > 2 * low_red);
+    const auto [high_red, high_green, high_blue] = detail::diverging_colour(0.5);
+    CHECK(high_red > 2 * high_blue);
+    CHECK(detail::sequential_colour(0) == Colour{36, 16, 66});
+    CHECK(detail::sequential_colour(1) == Colour{252, 236, 120});
+}
+
 TEST_CASE("hand values: values of at least 0 run from the smallest to the largest") {
     const std::vector<double> values{1, 2, 3, 5};
     CHECK(cell(2, 2, values, 0, 0) == detail::sequential_colour(0));

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mta/io/detail/little_endian.hpp>
 #include <mta/io/file.hpp>
+#include <mta/io/safetensors.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,6 +43,16 @@ inline std::vector<std::byte> file_of(std::string_view header, std::size_t data,
     for (std::size_t n = 0; n < data; ++n)
         bytes[8 + header.size() + n] = static_cast<std::byte>(n & 0xFF);
     return bytes;
+}
+
+/// The sentence with which the file is refused; "accepted" when it is not.
+inline std::string refusal(const std::vector<std::byte>& bytes) {
+    try {
+        io::parse_safetensors(bytes, "hostile");
+    } catch (const io::FileError& error) {
+        return error.what();
+    }
+    return "accepted";
 }
 
 inline std::string repeated(std::string_view text, int times) {

@@ -76,6 +76,10 @@ TEST_CASE("independent values: every type as NumPy wrote it") {
 
 TEST_CASE("independent values: other byte order, element order and versions") {
     const auto eighth = [](mta::Index n) { return static_cast<double>(n) / 8; };
+    for (const char* stem : {"big_f8", "big_f2", "big_i4", "fortran_big_i4"}) {
+        const auto bytes = read_file(io_fixtures + stem + ".npy");
+        check_contains({reinterpret_cast<const char*>(bytes.data()), 40}, "'descr': '>");
+    }
     check_count(to_tensor<double, 2>(fixture("big_f8")), eighth);
     check_count(to_tensor<double, 2>(fixture("big_f2")), eighth);
     check_count(to_integer_tensor<int, 2>(fixture("big_i4")), [](auto n) { return n - 5; });

@@ -1,11 +1,10 @@
-// Tests of io/safetensors.hpp: files of the Python package, our own files, and files meant to do harm.
+// Tests of io/safetensors.hpp: files of the Python package, and files of our own.
 // SPDX-License-Identifier: MIT
 #include <mta/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <mta/core/random.hpp>
 #include <string>
 #include <vector>
 
@@ -18,21 +17,6 @@ using namespace mta::test;
 namespace {
 
 constexpr const char* fixture_names[] = {"all_types", "names", "shapes", "no_tensors", "nothing", "rounding"};
-
-/// The sentence with which the file is refused; "accepted" when it is not.
-std::string refusal(const Bytes& bytes) {
-    try {
-        parse_safetensors(bytes, "hostile");
-    } catch (const FileError& error) {
-        return error.what();
-    }
-    return "accepted";
-}
-
-bool same_file(const SafetensorsFile& a, const SafetensorsFile& b) {
-    return a.tensors == b.tensors && a.metadata == b.metadata && a.data_order == b.data_order &&
-           a.metadata_position == b.metadata_position && a.header_size == b.header_size;
-}
 
 }  // namespace
 
@@ -52,6 +36,14 @@ TEST_CASE("hand values: a file written out byte by byte") {
     CHECK(read.metadata == file.metadata);
     CHECK(read.metadata_value("k") == "v");
     CHECK_FALSE(read.metadata_value("K").has_value());
+}
+
+TEST_CASE("hand values: a new header is padded to the next multiple of 8, and not at all when it is one") {
+    for (std::size_t length = 1; length <= 16; ++length) {
+        const SafetensorsFile file{{}, Metadata{{std::string(length, 'k'), ""}}, {}, 0, {}};
+        const std::size_t json = std::string_view("{\"__metadata__\":{\"\":\"\"}}").size() + length;
+        CHECK(serialise_safetensors(file).size() == 8 + (json % 8 == 0 ? json : json + 8 - json % 8));
+    }
 }
 
 TEST_CASE("independent values: every type as the Python package wrote it") {
@@ -126,6 +118,8 @@ TEST_CASE("edge shapes: scalars, tensors without elements, files without tensors
     CHECK_FALSE(nothing.metadata.has_value());
     const auto empty_metadata = parse_safetensors(file_of("{\"__metadata__\":{}}", 0));
     CHECK(empty_metadata.metadata == Metadata{});
+    const std::string two = tensor_json("[2]", "[0,2]");
+    CHECK(refusal(file_of("{\"t\":" + two + ",\"z\":" + tensor_json("[0]", "[0,0]") + "}", 2)) == "accepted");
     // Zero-size tensors may sit at any boundary, and an extent of 0 leaves the others free up to 63 bits.
     const std::string zero = tensor_json("[0,9223372036854775807]", "[2,2]");
     CHECK(refusal(file_of("{\"z\":" + zero + ",\"t\":" + tensor_json("[2]", "[0,2]") + "}", 2)) ==
@@ -163,86 +157,6 @@ TEST_CASE("properties: an edited file keeps the order of the tensors that stayed
     CHECK(read.data_order == std::vector<std::string>{"b", "new"});
     CHECK(read.at("new").bytes == Bytes{std::byte{5}});
     CHECK(*read.header_size % 8 == 0);
-}
-
-TEST_CASE("properties: every prefix of a valid file is refused, and so is a longer file") {
-    for (const char* stem : {"all_types", "names", "shapes", "no_tensors"}) {
-        auto bytes = read_file(io_fixtures + stem + ".safetensors");
-        for (std::size_t size = 0; size < bytes.size(); ++size) {
-            const Bytes prefix(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-            REQUIRE_MESSAGE(refusal(prefix) != "accepted", stem, " cut to ", size, " bytes");
-        }
-        bytes.push_back(std::byte{0});
-        CHECK(refusal(bytes) != "accepted");
-    }
-}
-
-TEST_CASE("properties: damaged files are refused or read as another valid file, never a crash") {
-    mta::Random random(7);
-    int accepted = 0, refused = 0;
-    const auto judge = [&](const Bytes& damaged) {
-        try {
-            const auto file = parse_safetensors(damaged);
-            std::size_t data = 0;
-            for (const auto& t : file.tensors)
-                data += t.bytes.size();
-            REQUIRE(8 + *file.header_size + data == damaged.size());
-            REQUIRE(same_file(parse_safetensors(serialise_safetensors(file)), file));
-            ++accepted;
-        } catch (const FileError& error) {
-            REQUIRE(std::string(error.what()).starts_with("safetensors: "));
-            ++refused;
-        }
-    };
-    for (const char* stem : {"all_types", "names", "shapes"}) {
-        const auto bytes = read_file(io_fixtures + stem + ".safetensors");
-        const std::size_t head = 8 + *parse_safetensors(bytes).header_size;
-        for (std::size_t at = 0; at < head; ++at)
-            for (int bit = 0; bit < 8; ++bit) {
-                auto damaged = bytes;
-                damaged[at] ^= static_cast<std::byte>(1 << bit);
-                judge(damaged);
-            }
-        constexpr std::string_view spice = "{}[]\",:0123456789-.eE \\u\x00\xff\xc3tn";
-        for (int n = 0; n < 4000; ++n) {
-            auto damaged = bytes;
-            for (std::uint32_t edits = 1 + random.below(3); edits > 0; --edits) {
-                const auto at = damaged.begin() +
-                                static_cast<std::ptrdiff_t>(random.below(static_cast<std::uint32_t>(head)));
-                const auto byte =
-                    static_cast<std::byte>(spice[random.below(static_cast<std::uint32_t>(spice.size()))]);
-                const auto kind = random.below(3);
-                if (kind == 0) *at = byte;
-                if (kind == 1) damaged.insert(at, byte);
-                if (kind == 2) damaged.erase(at);
-            }
-            judge(damaged);
-        }
-    }
-    CHECK(accepted > 100);
-    CHECK(refused > 10000);
-}
-
-TEST_CASE("errors: the length in front of the header") {
-    for (std::size_t size = 0; size < 8; ++size)
-        check_contains(refusal(Bytes(size)),
-                       mta::io::detail::sentence("got ", size, " bytes, expected at least 8"));
-    CHECK(refusal(file_of("{}", 0, 3)) ==
-          "hostile: got a header length of 3, expected at most the 2 bytes that follow it");
-    check_contains(refusal(file_of("{}", 0, 100'000'001)), "length of 100000001, expected at most 100000000");
-    check_contains(refusal(file_of("{}", 0, ~std::uint64_t{0})),
-                   "length of 18446744073709551615, expected at most");
-    check_contains(refusal(file_of("{}", 0, 100'000'000)), "expected at most the 2 bytes that follow it");
-}
-
-TEST_CASE("errors: every item of the reject list gets its sentence") {
-    for (const auto& hostile : hostile_headers()) {
-        CAPTURE(std::string(hostile.what));
-        const auto sentence = refusal(file_of(hostile.header, hostile.data));
-        CHECK(sentence.starts_with("hostile: "));
-        CHECK(sentence.size() < 400);
-        check_contains(sentence, hostile.part);
-    }
 }
 
 TEST_CASE("errors: a missing tensor names the nearest") {

@@ -105,6 +105,10 @@ TEST_CASE("key_query_conv: properties") {
             });
         }
     }
+}
+
+TEST_CASE("key_query_conv: properties of kernels and of float") {
+    const Problem p;
     SUBCASE("the identity kernel copies finite scores bit for bit") {
         for (const KeyPadding padding : {KeyPadding::both, KeyPadding::left, KeyPadding::right}) {
             Params identity{zeros<double>(3, 3, 5)};

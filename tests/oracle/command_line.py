@@ -53,12 +53,16 @@ def usage(harness):
     says(2, ["compare", "in.safetensors"], "ACTUAL")
     says(2, ["compare", "a", "b", "c"], "c")
     says(2, ["compare", "a", "b", "--rounding", "bf16-flash"], "'--rounding'")
+
+
+def tolerances(harness):
+    """Tolerances that no comparison could judge by are no command line either."""
     for option in ("--rtol", "--atol"):
         for value in ("nan", "-1", "inf", "-inf", "1e999", "1e", "", "one", "1,0", "-1e-300"):
-            says(2, ["compare", "in.safetensors", "in.safetensors", option, value],
-                 f"{option}: got '{value}', expected a finite number of at least 0")
-        says(0, ["compare", "in.safetensors", "in.safetensors", option, "0"], "agrees")
-        says(2, ["compare", "in.safetensors", "in.safetensors", option], option)
+            harness.expect(2, ["compare", "in.safetensors", "in.safetensors", option, value],
+                           f"{option}: got '{value}', expected a finite number of at least 0")
+        harness.expect(0, ["compare", "in.safetensors", "in.safetensors", option, "0"], "agrees")
+        harness.expect(2, ["compare", "in.safetensors", "in.safetensors", option], option)
 
 
 def paths(harness):
@@ -93,10 +97,10 @@ def paths(harness):
         harness.fail(["--out", "alias"], "got the link replaced, expected the file that it names")
 
 
-GROUPS = (usage, paths, bad_configurations.configurations, bad_configurations.hostile_json, bad_files.tensors,
+GROUPS = (usage, tolerances, paths, bad_configurations.configurations, bad_configurations.hostile_json, bad_files.tensors,
           bad_files.hostile_tensors_files, bad_files.digests, hostile_machines.full_disk,
           hostile_machines.little_memory, hostile_machines.closed_output, good_runs.outputs, good_runs.types,
-          good_runs.comparisons, good_runs.golden_cases, good_runs.one_element)
+          good_runs.threads, good_runs.comparisons, good_runs.golden_cases, good_runs.one_element)
 
 
 def main(arguments):

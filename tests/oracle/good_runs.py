@@ -69,6 +69,19 @@ def types(harness):
     harness.expect(0, [*EVAL[:-1], "empty"], "wrote 5 tensors", new=("empty",))
 
 
+def threads(harness):
+    """The same bytes at any number of threads."""
+    for name in ("paper_batch_gqa", "sparsemax_exact"):
+        files = ["--config", str(GOLDEN / f"{name}.json"), "--in", str(GOLDEN / f"{name}.in.safetensors")]
+        written = []
+        for count in ("1", "2", "3", "8"):
+            harness.expect(0, ["eval", *files, "--out", "new", "--trace"], new=("new",),
+                           environment={"OMP_NUM_THREADS": count})
+            written.append((harness.folder / "new").read_bytes())
+        if len(set(written)) != 1:
+            harness.fail(["eval", *files], "got different bytes at 1, 2, 3 and 8 threads, expected the same")
+
+
 def comparisons(harness):
     """One verdict after the other, by name, and the JSON report of each."""
     one, nan = tiny.f64([2], [1, 2]), tiny.f64([2], [1, math.nan])

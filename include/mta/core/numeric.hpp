@@ -1,9 +1,10 @@
-// Scalar functions that several operations share, analytic so that complex-step derivatives pass through
-// them. SPDX-License-Identifier: MIT
+// What operations share about numbers and rows, analytic so that complex-step derivatives pass through.
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <cmath>
 #include <complex>
+#include <limits>
 #include <mta/core/tensor.hpp>
 #include <span>
 
@@ -43,6 +44,23 @@ bool all_zero(std::span<Scalar> row) {
     for (const auto& x : row)
         if (!(x == Scalar(0))) return false;
     return true;
+}
+
+/// Whether a score is -inf, which marks a masked entry. It is asked for, never computed with: vectorised exp(-inf) need
+/// not be 0, and 0 * inf is NaN.
+template <class Scalar>
+bool is_masked(const Scalar& score) {
+    return real_part(score) == -std::numeric_limits<RealOf<Scalar>>::infinity();
+}
+
+/// The largest real part in a row; NaN when the row holds a NaN, -inf when it is empty.
+template <class Scalar>
+auto row_maximum(std::span<Scalar> row) {
+    using Real = RealOf<std::remove_const_t<Scalar>>;
+    Real maximum = -std::numeric_limits<Real>::infinity();
+    for (const auto& x : row)  // the second test lets a NaN in; once there it stays
+        if (real_part(x) > maximum || std::isnan(real_part(x))) maximum = real_part(x);
+    return maximum;
 }
 
 }  // namespace mta

@@ -47,6 +47,8 @@ struct SafetensorsFile {
     std::size_t metadata_position = 0;       // how many tensors the header names before "__metadata__"
     std::optional<std::size_t> header_size;  // padded to this while it fits; nothing: to a multiple of 8
 
+    bool operator==(const SafetensorsFile&) const = default;
+
     /// The tensor of this name, or nullptr.
     const StoredTensor* find(std::string_view name) const {
         const auto found =

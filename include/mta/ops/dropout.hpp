@@ -65,7 +65,7 @@ TensorLike<X> dropout_apply(const X& x, DropoutConfig config, const DropoutCall&
     TensorLike<X> out(x.dimensions());
     const auto key = dropout_key(call);
     const auto threshold = static_cast<std::uint32_t>(std::floor(config.p * 0x1p32));
-    const auto factor = static_cast<mta::RealOf<ScalarOf<X>>>(1.0 / (1.0 - config.p));
+    const auto factor = static_cast<RealOf<ScalarOf<X>>>(1.0 / (1.0 - config.p));
     const auto position = [](Index n) { return low_word(static_cast<std::uint64_t>(n)); };
     const Index H = x.dimension(1), Sq = x.dimension(2), Sk = x.dimension(3);
     parallel_for(row_count(x), [&](Index r) {

@@ -58,7 +58,7 @@ struct GeluByErf {
 
 template <class Scalar>
 struct GeluByTanh {
-    using Real = mta::RealOf<Scalar>;
+    using Real = RealOf<Scalar>;
     static Scalar value(const Scalar& x) { return x * sigmoid(twice_u(x)); }
     static Scalar slope(const Scalar& x) {
         const Scalar s = sigmoid(twice_u(x)), s_slope = s * sigmoid(-twice_u(x));
@@ -76,7 +76,7 @@ struct GeluByTanh {
 template <class Scalar, class Run>
 void with_gelu_form(const GeluConfig& config, Run&& run) {
     if (config.approximation == GeluApproximation::tanh) return run(GeluByTanh<Scalar>{});
-    constexpr bool real = std::is_same_v<Scalar, mta::RealOf<Scalar>>;
+    constexpr bool real = std::is_same_v<Scalar, RealOf<Scalar>>;
     require<ValueError>(real, "gelu: approximation: got none with complex numbers, expected tanh");
     if constexpr (real) run(GeluByErf<Scalar>{});
 }

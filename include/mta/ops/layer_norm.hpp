@@ -71,7 +71,7 @@ struct RowMoments {
 
     RowMoments(std::span<const Scalar> x, double eps) {
         using std::sqrt;
-        using Real = mta::RealOf<Scalar>;
+        using Real = RealOf<Scalar>;
         const auto D = static_cast<Real>(x.size());
         for (const Scalar& value : x)
             mean += value;
@@ -109,7 +109,7 @@ template <class Scalar>
 void layer_norm_backward_row(std::span<const Scalar> d_out, std::span<const Scalar> x,
                              std::span<const Scalar> weight, double eps, std::span<Scalar> d_x) {
     const RowMoments<Scalar> moments(x, eps);
-    const auto D = static_cast<mta::RealOf<Scalar>>(x.size());
+    const auto D = static_cast<RealOf<Scalar>>(x.size());
     Scalar mean_g{0}, along{0};  // mean_c g[c], mean_c(g[c] * n[c])
     for (std::size_t d = 0; d < x.size(); ++d) {
         const Scalar g = weight[d] * d_out[d];

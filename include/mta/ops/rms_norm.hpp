@@ -92,7 +92,7 @@ void check_rms_norm(const X& x, const Weight& weight, const RmsNormConfig& confi
 template <class Scalar>
 auto inverse_rms(std::span<const Scalar> x, double eps) {
     using std::sqrt;
-    using Real = mta::RealOf<Scalar>;
+    using Real = RealOf<Scalar>;
     return Scalar(1) / sqrt(dot(x, x) / static_cast<Real>(x.size()) + static_cast<Real>(eps));
 }
 }  // namespace detail

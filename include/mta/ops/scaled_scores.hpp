@@ -13,7 +13,8 @@
 // Traps     1. Consecutive query heads share a key-value head (h / group), not every Hkv-th one (h % Hkv).
 //           2. The zeros at invisible keys are not a mask: a softmax needs causal_mask_inf, and the
 //              convolution of Eq. 4 needs `lookahead` = Cq - 1 more keys than the query itself may read.
-//           3. d_out at invisible keys is ignored, whatever it holds; it does not even have to be finite.
+//           3. d_out at invisible keys is ignored, whatever it holds. Where d_out is exactly 0 neither q nor
+//              k is multiplied: a key that only lookahead shows may hold the NaN of a later token.
 // Errors    ShapeError: batch or width differ, H is not a multiple of Hkv, an empty width or no key-value
 //           head, Sq != Sk under a causal mask or packed documents. ValueError: scale is not finite,
 //           lookahead < 0, unsorted document starts.
@@ -45,8 +46,8 @@ struct ScaledScoresGrads {
 namespace detail {
 // Throws unless the arguments can work; returns the scale in the tensors' own precision.
 template <class Q, class K>
-mta::RealOf<ScalarOf<Q>> scaled_scores_scale(const Q& q, const K& k, const ScaledScoresConfig& config,
-                                             const AttentionMask& mask) {
+RealOf<ScalarOf<Q>> scaled_scores_scale(const Q& q, const K& k, const ScaledScoresConfig& config,
+                                        const AttentionMask& mask) {
     static_assert(std::is_same_v<ScalarOf<Q>, ScalarOf<K>>, "scaled_scores: q and k hold different scalars");
     const Index H = q.dimension(1), Hkv = k.dimension(1), D = q.dimension(3);
     require_same("scaled_scores: batch of k", k.dimension(0), q.dimension(0));
@@ -57,7 +58,7 @@ mta::RealOf<ScalarOf<Q>> scaled_scores_scale(const Q& q, const K& k, const Scale
     require<ValueError>(config.lookahead >= 0, "scaled_scores: lookahead: got ", config.lookahead,
                         ", expected at least 0");
     const auto scale =
-        static_cast<mta::RealOf<ScalarOf<Q>>>(config.scale.value_or(1.0 / std::sqrt(static_cast<double>(D))));
+        static_cast<RealOf<ScalarOf<Q>>>(config.scale.value_or(1.0 / std::sqrt(static_cast<double>(D))));
     require<ValueError>(std::isfinite(scale), "scaled_scores: scale: got ", scale, ", expected a finite one");
     mask.check("scaled_scores", q.dimension(0), q.dimension(2), k.dimension(2));
     return scale;

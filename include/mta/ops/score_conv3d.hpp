@@ -16,8 +16,8 @@
 //              core/key_query_taps.hpp.
 //           3. A kernel is conv-then-mix (score_conv3d_kernel) only if it is an outer product; a general one
 //              has Ch times the parameters and cannot be split back.
-// Errors    ShapeError: heads of kernel and scores differ, heads not divisible by Ch, an empty kernel, an even
-//           Ck with padding `both`, Sq != Sk with documents or not_after_query.
+// Errors    ShapeError: heads of kernel and scores differ, heads not divisible by Ch, an empty kernel,
+//           an even Ck with padding `both`, Sq != Sk with documents or not_after_query.
 //           ValueError: unsorted document starts.
 #pragma once
 

@@ -33,31 +33,24 @@ struct SoftmaxGrads {
 };
 
 namespace detail {
-template <class Scalar>
-bool softmax_masked(const Scalar& score) {
-    return real_part(score) == -std::numeric_limits<mta::RealOf<Scalar>>::infinity();
-}
-
 template <class In, class Out>
 void softmax_row(In scores, Out out) {
     using Scalar = typename Out::value_type;
-    using Real = mta::RealOf<Scalar>;
-    Real maximum = -std::numeric_limits<Real>::infinity();
-    for (const auto& x : scores)  // the second test lets a NaN in; once there it stays
-        if (real_part(x) > maximum || std::isnan(real_part(x))) maximum = real_part(x);
-    if (softmax_masked(maximum)) {
+    using Real = RealOf<Scalar>;
+    const Real maximum = row_maximum(scores);
+    if (is_masked(maximum)) {
         for (auto& x : out)
             x = std::numeric_limits<Real>::quiet_NaN();
         return;
     }
     Scalar sum{0};
     for (std::size_t n = 0; n < out.size(); ++n) {
-        if (softmax_masked(scores[n])) continue;
+        if (is_masked(scores[n])) continue;
         out[n] = std::exp(scores[n] - maximum);
         sum += out[n];
     }
     for (std::size_t n = 0; n < out.size(); ++n)
-        if (!softmax_masked(scores[n])) out[n] /= sum;
+        if (!is_masked(scores[n])) out[n] /= sum;
 }
 }  // namespace detail
 
@@ -89,9 +82,9 @@ auto softmax_backward(const Out& d_out, const Scores& scores, const Weights& wei
         if (all_zero(d_out_row)) return;
         ScalarOf<Scores> mean{0};  // of d_out under the weights
         for (std::size_t n = 0; n < in_row.size(); ++n)
-            if (!detail::softmax_masked(in_row[n])) mean += weight_row[n] * d_out_row[n];
+            if (!is_masked(in_row[n])) mean += weight_row[n] * d_out_row[n];
         for (std::size_t n = 0; n < in_row.size(); ++n)
-            if (!detail::softmax_masked(in_row[n])) d_in_row[n] = weight_row[n] * (d_out_row[n] - mean);
+            if (!is_masked(in_row[n])) d_in_row[n] = weight_row[n] * (d_out_row[n] - mean);
     });
     return g;
 }

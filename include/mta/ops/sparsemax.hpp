@@ -35,16 +35,11 @@ struct SparsemaxGrads {
 };
 
 namespace detail {
-template <class Scalar>
-bool sparsemax_masked(const Scalar& score) {
-    return real_part(score) == -std::numeric_limits<mta::RealOf<Scalar>>::infinity();
-}
-
 // tau of scores whose maximum is 0, of which `sorted` holds those above -1, in descending order.
 template <class Scalar>
 Scalar sparsemax_threshold(const std::vector<Scalar>& sorted) {
     Scalar sum{0}, tau{0};
-    mta::RealOf<Scalar> k = 0;
+    RealOf<Scalar> k = 0;
     for (const auto& z : sorted) {
         sum += z;
         k += 1;
@@ -57,14 +52,11 @@ Scalar sparsemax_threshold(const std::vector<Scalar>& sorted) {
 template <class In, class Out>
 void sparsemax_row(In scores, Out out) {
     using Scalar = typename Out::value_type;
-    using Real = mta::RealOf<Scalar>;
-    Real maximum = -std::numeric_limits<Real>::infinity();
-    for (const auto& x : scores)  // the second test lets a NaN in; once there it stays
-        if (real_part(x) > maximum || std::isnan(real_part(x))) maximum = real_part(x);
+    using Real = RealOf<Scalar>;
+    const Real maximum = row_maximum(scores);
     if (!std::isfinite(maximum)) {
         for (std::size_t n = 0; n < out.size(); ++n)
-            if (sparsemax_masked(maximum) || !sparsemax_masked(scores[n]))
-                out[n] = std::numeric_limits<Real>::quiet_NaN();
+            if (is_masked(maximum) || !is_masked(scores[n])) out[n] = std::numeric_limits<Real>::quiet_NaN();
         return;
     }
     std::vector<Scalar> sorted;  // tau >= maximum - 1, so nothing else can be in the support
@@ -84,14 +76,14 @@ template <class DOut, class In, class Weights, class DIn>
 void sparsemax_backward_row(DOut d_out, In scores, Weights weights, DIn d_scores) {
     using Scalar = typename DIn::value_type;
     Scalar sum{0};
-    mta::RealOf<Scalar> support = 0;
+    RealOf<Scalar> support = 0;
     for (std::size_t n = 0; n < d_scores.size(); ++n)
         if (real_part(weights[n]) > 0) {
             sum += d_out[n];
             support += 1;
         }
     for (std::size_t n = 0; n < d_scores.size(); ++n) {
-        if (sparsemax_masked(scores[n])) continue;
+        if (is_masked(scores[n])) continue;
         if (std::isnan(real_part(weights[n]))) d_scores[n] = weights[n];
         if (real_part(weights[n]) > 0) d_scores[n] = d_out[n] - sum / support;
     }

@@ -86,6 +86,7 @@ def rounding_fixture():
 def npy_fixtures():
     """Both byte orders, both element orders, all versions, and headers that need every kind of padding."""
     count = np.arange(24).reshape(2, 3, 4)
+    # Arithmetic returns native byte order: astype comes last.
     arrays = {
         "f8": count.astype("<f8") / 8,
         "f4": count[0].astype("<f4") / 8,
@@ -97,11 +98,11 @@ def npy_fixtures():
         "scalar": np.array(2.5),
         "zero": np.zeros((0, 3)),
         "wide": np.zeros((1,) * 18 + (2,), dtype="u1"),
-        "big_f8": count[0].astype(">f8") / 8,
-        "big_f2": count[0].astype(">f2") / 8,
-        "big_i4": count[0].astype(">i4") - 5,
+        "big_f8": (count[0] / 8).astype(">f8"),
+        "big_f2": (count[0] / 8).astype(">f2"),
+        "big_i4": (count[0] - 5).astype(">i4"),
         "fortran_f8": np.asfortranarray(count.astype("<f8") / 8),
-        "fortran_big_i4": np.asfortranarray(count[0].astype(">i4") - 5),
+        "fortran_big_i4": np.asfortranarray((count[0] - 5).astype(">i4")),
     }
     for stem, array in arrays.items():
         np.save(HERE / f"{stem}.npy", array)
