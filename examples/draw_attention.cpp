@@ -1,5 +1,5 @@
-// Heat maps of one head: its kernels, and the attention map before and after multi-token attention changes
-// it. SPDX-License-Identifier: MIT
+// Heat maps of one head: its kernels, and its attention map before and after multi-token attention.
+// SPDX-License-Identifier: MIT
 //
 // draw-attention CONFIG.json IN.safetensors HEAD FOLDER
 // Writes FOLDER/*.png and prints their paths. "Before" is standard attention on the same queries and keys;

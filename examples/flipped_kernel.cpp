@@ -1,5 +1,5 @@
-// A candidate with one classic bug, for the oracle to catch: it convolves where it should cross-correlate on
-// the key axis. SPDX-License-Identifier: MIT
+// A candidate with one classic bug, for the oracle to catch: its kernel is flipped on the key axis.
+// SPDX-License-Identifier: MIT
 //
 // flipped-kernel CONFIG.json IN.safetensors OUT.safetensors
 // Everything else is right: the kernel is read mirrored along its keys, and its gradient is written mirrored

@@ -1,9 +1,8 @@
 // Which keys a query may read: the causal rule and the boundaries of packed documents.
 // SPDX-License-Identifier: MIT
 //
-// Source  Multi-Token Attention, arXiv:2504.00927, Eqs. 4 and 5 (the two causal rules of the key-query
-// convolution). Every operation that must not look at a key asks the same object, so that they cannot
-// disagree.
+// Source  Multi-Token Attention, arXiv:2504.00927, Eqs. 4 and 5: two causal rules for the key-query convolution.
+// Every operation that must not look at a key asks the same object, so that they cannot disagree.
 #pragma once
 
 #include <algorithm>
@@ -47,8 +46,7 @@ class Documents {
         return {*(next - 1), next == starts.end() ? S : *next};
     }
 
-    /// Throws unless the lists fit B batch rows of S tokens: ShapeError for their number, ValueError for a
-    /// start.
+    /// Throws unless the lists fit B rows of S tokens: ShapeError for their number, ValueError for a start.
     void check(std::string_view function, Index B, Index S) const {
         const auto lists = static_cast<Index>(starts_.size());
         require(lists <= 1 || lists == B, function, ": document starts: got ", lists,

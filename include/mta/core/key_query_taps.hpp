@@ -3,9 +3,8 @@
 //
 // Source  Multi-Token Attention, arXiv:2504.00927, Sec. 3.1, Eqs. 4 to 6.
 // Map     out[i,j] reads (p, q) = (i + u - (Cq-1), j + v - left) through tap (u, v) of a Cq x Ck kernel: past
-// and
-//         present queries only, keys on the sides that the padding says. Forward and backward passes walk the
-//         same map, so they cannot disagree about it.
+//         and present queries only, keys on the sides that the padding says. Forward and backward passes walk
+//         the same map, so they cannot disagree about it.
 // Rules   TapRule::not_after_query drops taps whose key q is after the output's query i (Eq. 4).
 //         Packed documents: taps that leave the document of query i are dropped, and so are outputs outside
 //         it; each document's square block is convolved as a matrix of its own, with zeros around it.

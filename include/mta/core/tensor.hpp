@@ -2,12 +2,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Dimension names, the same everywhere:
-//   B   batch            S   sequence length (Sq queries, Sk keys)     V   vocabulary size
-//   H   query heads      Hkv key/value heads, H divisible by Hkv       D   head dimension, or feature width
-//   Cq  kernel extent over queries    Ck  kernel extent over keys      G   head groups of Ch heads each, H =
-//   G Ch h, g a head (input, output)       i, p a query (output, input)     j, q a key (output, input)
-// Scalars: double is the oracle, float trains, std::complex<double> carries a derivative
-// (check/complex_step.hpp).
+//   B   batch            S    sequence length (Sq queries, Sk keys)    V   vocabulary size
+//   H   query heads      Hkv  key/value heads, H divisible by Hkv      D   head dimension, or feature width
+//   Cq  query extent of a kernel    Ck  its key extent    G  head groups of Ch heads each, H = G Ch
+//   h, g  a head (input, output)    i, p  a query (output, input)    j, q  a key (output, input)
+// Scalars: double is the oracle, float trains, std::complex<double> carries a derivative (complex_step.hpp).
 #pragma once
 
 #if defined(__FAST_MATH__)

@@ -2,9 +2,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Source  Multi-Token Attention, arXiv:2504.00927, Sec. 4 (identity is the default) and its ablation of
-// kernel
-//         initialisation: zero, constant 0.3, uniform [-1, 1), normal (standard deviation 0.3, cut at 3),
-//         diagonal.
+//         kernel initialisation: zero, constant 0.3, uniform [-1, 1), normal (standard deviation 0.3, cut at
+//         3), diagonal.
 #pragma once
 
 #include <cmath>

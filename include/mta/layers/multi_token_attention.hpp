@@ -12,11 +12,9 @@
 // Traps     1. Mixing comes before the -inf mask, never after: 0 * -inf is NaN.
 //           2. Rows of post_conv and post_mix are no probability distributions and are not renormalised.
 //           3. Masking C and M to 0 between the stages changes no visible value (heads mix position by
-//           position);
-//              it keeps the trace free of entries that no other implementation computes.
+//              position); it keeps the trace free of entries that no other implementation computes.
 // Errors    ShapeError: shapes of q, k, v or of a parameter against the config. ValueError: scale, eps,
-// dropout,
-//           layer_index, document starts.
+//           dropout, layer_index, document starts.
 #pragma once
 
 #include <mta/layers/multi_token_attention_config.hpp>

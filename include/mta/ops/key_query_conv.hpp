@@ -10,17 +10,14 @@
 // Shapes    scores, out: (B, H, Sq, Sk)    kernel: (H, Cq, Ck)
 // Units     scores: dimensionless (logits over sqrt(D), or probabilities); indices: tokens.
 // Traps     1. Cross-correlation, as torch conv2d; the paper's theta is the kernel flipped in both
-// directions:
-//              theta[i',j'] = kernel[Cq-1-i', left-j'].
+//              directions: theta[i',j'] = kernel[Cq-1-i', left-j'].
 //           2. Not causal by itself: padding `both` reads key j+1. TapRule::all relies on masks around it
 //              (causal_mask.hpp); TapRule::not_after_query is the paper's Eq. 4 and needs logits of keys < i
 //              + Cq.
 //           3. Packed documents are a rule of the tap walk, not of a mask: masking blocks and convolving
-//           plainly
-//              leaks across the boundary. Outputs whose key lies in another document stay 0.
+//              plainly leaks across the boundary. Outputs whose key lies in another document stay 0.
 // Errors    ShapeError: heads differ, an empty kernel, an even Ck with padding `both`, Sq != Sk with
-// documents or
-//           not_after_query. ValueError: unsorted document starts.
+//           documents or not_after_query. ValueError: unsorted document starts.
 #pragma once
 
 #include <mta/core/attention_mask.hpp>
