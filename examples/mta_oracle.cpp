@@ -86,8 +86,13 @@ int run_compare(const CompareArguments& arguments) {
         const bool wrong = t.comparison.verdict == check::Verdict::mismatch;
         std::printf("%s  %s\n", wrong ? "FAIL" : "  ok", one_line(t.comparison.sentence).c_str());
     }
+    std::string extra;
     for (const auto& name : result.extra)
-        std::printf("note  %s: not in the expected file\n", one_line(name).c_str());
+        extra += (extra.empty() ? "" : ", ") + name;
+    if (!extra.empty()) std::printf("note  not in the expected file: %s\n", one_line(extra).c_str());
+    if (result.first_wrong() != nullptr)
+        std::printf("first wrong in the order of the pipeline: %s\n",
+                    one_line(result.first_wrong()->name).c_str());
     std::printf("%s: %zu tensors expected\n",
                 code == ExitCode::agrees     ? "agrees"
                 : code == ExitCode::mismatch ? "mismatch"

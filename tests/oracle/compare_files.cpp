@@ -82,6 +82,29 @@ TEST_CASE("compare_files: hand values") {
           std::vector<Index>{1, 0, 1});
 }
 
+TEST_CASE("compare_files: the first wrong tensor in the order of the pipeline") {
+    const std::vector<std::string> in_order{
+        "stage.logits",    "stage.pre_conv",  "stage.weights",    "stage.gate",     "out",
+        "stage.d_gate",    "stage.d_weights", "stage.d_pre_conv", "stage.d_logits", "grad.k",
+        "grad.pre.kernel", "something"};
+    std::vector<StoredTensor> right, wrong;
+    for (const auto& name : in_order) {
+        right.push_back(reals(name, {1}));
+        wrong.push_back(reals(name, {2}));
+    }
+    auto expected = right;
+    std::reverse(expected.begin(), expected.end());
+    std::swap(expected[1], expected[2]);  // the two gradients keep the order of the file
+    for (std::size_t first = 0; first < in_order.size(); ++first) {
+        auto actual = wrong;
+        std::copy_n(right.begin(), first, actual.begin());
+        const auto result = compare_files(file_of(expected), file_of(actual));
+        REQUIRE(result.first_wrong() != nullptr);
+        CHECK(result.first_wrong()->name == in_order[first]);
+    }
+    CHECK(compare_files(file_of(expected), file_of(right)).first_wrong() == nullptr);
+}
+
 TEST_CASE("compare_files: the whole file") {
     const auto a = reals("a", {1, 2}), b = reals("b", {3});
     CHECK(compare_files(file_of({a, b}), file_of({b, a})).exit_code() == ExitCode::agrees);

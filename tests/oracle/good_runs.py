@@ -89,7 +89,7 @@ def comparisons(harness):
     zero_size = tiny.f64([0, 3], [])
     cases = [
         ({"t": one}, {"t": one}, 0, "  ok  t: agrees"),
-        ({"t": one}, {"t": one, "u": one}, 0, "note  u: not in the expected file"),
+        ({"t": one}, {"t": one, "u": one}, 0, "note  not in the expected file: u"),
         ({"t": one}, {"t": tiny.narrowed(one, "BF16")}, 0, "agrees: 1 tensors expected"),
         ({"t": one, "e": zero_size}, {"t": one, "e": zero_size}, 0, "e: nothing compared"),
         ({"t": one}, {"u": one}, 1, "FAIL  t: missing, expected it in the actual file"),
@@ -105,7 +105,7 @@ def comparisons(harness):
         ({"t": zero_size}, {"t": zero_size}, 5, "no element was compared"),
         ({"t": zero_size}, {"t": tiny.f64([3, 0], [])}, 1, "got shape [3, 0]"),
         ({}, {"t": one}, 5, "mistrusted"), ({}, {}, 5, "mistrusted: 0 tensors expected"),
-        ({"a\n  ok  b\x1b[2J": one}, {"\r": one}, 1, ("FAIL  a\\x0a  ok  b\\x1b[2J: missing", "note  \\x0d")),
+        ({"a\n  ok  b\x1b[2J": one}, {"\r": one}, 1, ("FAIL  a\\x0a  ok  b\\x1b[2J: missing", "note  not in the expected file: \\x0d")),
     ]
     verdicts = {0: "agrees", 1: "mismatch", 5: "mistrusted"}
     for expected, actual, code, says in cases:

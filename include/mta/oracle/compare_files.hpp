@@ -3,9 +3,12 @@
 //
 // Floating-point types are widened to double; integer tensors must be equal. A tensor that is missing is a
 // mismatch, an extra one a note. Tensors without elements agree on their shape; if there is nothing else,
-// nothing was compared.
+// nothing was compared. Tensors are judged in the order in which they are computed, stages first and gradients
+// from the output back, so that the first wrong one is where to look.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <mta/check/compare.hpp>
 #include <mta/io/json.hpp>
 #include <mta/io/safetensors.hpp>
@@ -23,7 +26,7 @@ struct TensorComparison {
 };
 
 struct FileComparison {
-    std::vector<TensorComparison> tensors;  // in the order of the expected file
+    std::vector<TensorComparison> tensors;  // in the order of the pipeline, others last
     std::vector<std::string> extra;         // names that only the actual file holds
 
     /// agrees, mismatch, or mistrusted when no element was compared.
@@ -35,9 +38,29 @@ struct FileComparison {
         }
         return compared ? ExitCode::agrees : ExitCode::mistrusted;
     }
+
+    /// The first tensor that is wrong or missing, or nullptr.
+    const TensorComparison* first_wrong() const {
+        for (const auto& t : tensors)
+            if (t.missing || t.comparison.verdict == check::Verdict::mismatch) return &t;
+        return nullptr;
+    }
 };
 
 namespace detail {
+
+// When a tensor is computed: stages, the output, their gradients from the output back, then those of the inputs.
+inline std::size_t pipeline_position(std::string_view name) {
+    constexpr std::array<std::string_view, 10> stages{"logits",    "pre_conv", "pre_mix", "weights",
+                                                      "post_conv", "post_mix", "dropout", "context",
+                                                      "norm",      "gate"};
+    constexpr std::size_t n = stages.size();
+    for (std::size_t i = 0; i < n; ++i) {
+        if (name == "stage." + std::string(stages[i])) return i;
+        if (name == "stage.d_" + std::string(stages[i])) return 2 * n - i;
+    }
+    return name == "out" ? n : name.starts_with("grad.") ? 2 * n + 1 : 2 * n + 2;
+}
 
 // The elements of a floating-point tensor as double, exactly.
 inline std::vector<double> widened(const io::StoredTensor& t) {
@@ -101,6 +124,9 @@ inline FileComparison compare_files(const io::SafetensorsFile& expected, const i
         missing.comparison.sentence = want.name + ": missing, expected it in the actual file";
         result.tensors.push_back(std::move(missing));
     }
+    std::stable_sort(result.tensors.begin(), result.tensors.end(), [](const auto& a, const auto& b) {
+        return detail::pipeline_position(a.name) < detail::pipeline_position(b.name);
+    });
     for (const auto& got : actual.tensors)
         if (expected.find(got.name) == nullptr) result.extra.push_back(got.name);
     return result;
@@ -118,6 +144,8 @@ inline io::Json to_json(const FileComparison& files, check::Tolerance tolerance)
                {"verdict", code == ExitCode::agrees     ? "agrees"
                            : code == ExitCode::mismatch ? "mismatch"
                                                         : "mistrusted"},
+               {"first_wrong",
+                files.first_wrong() == nullptr ? io::Json(nullptr) : io::Json(files.first_wrong()->name)},
                {"rtol", number(tolerance.relative)},
                {"atol", number(tolerance.absolute)},
                {"tensors", io::Json::array()},
