@@ -21,7 +21,7 @@ build_programs() {
     local build=$MTA_SOURCE/build/examples
     cmake -S "$MTA_SOURCE" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMTA_BUILD_TESTS=OFF -DMTA_BUILD_BENCH=OFF
     cmake --build "$build" --parallel "$MTA_JOBS"
-    programs=$build/examples
+    programs=$build/bin
 }
 
 # Evaluates the case and judges it; the stages were stored as float32, hence their bound.
@@ -45,7 +45,11 @@ judge_candidate() {
         echo "examples/run.sh: the oracle ended with $status for a wrong candidate, expected 1 (mismatch)" >&2
         exit 1
     fi
-    echo "caught: the logits are right, everything from pre_conv on is wrong, so the bug is in the convolution"
+    if ! grep -q '"first_wrong": "stage.pre_conv"' "$output/candidate.compare.json"; then
+        echo "examples/run.sh: the first wrong stage was not pre_conv, where the kernel is used" >&2
+        exit 1
+    fi
+    echo "caught: the logits are right and pre_conv is the first wrong stage, so the bug is in the convolution"
 }
 
 step 1 "prerequisites"
