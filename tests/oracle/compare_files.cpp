@@ -233,6 +233,7 @@ TEST_CASE("compare_files: as data") {
     const auto j = io::parse_json(text, "comparison");
     CHECK(j.at("schema") == "mta.compare/1");
     CHECK(j.at("verdict") == "mismatch");
+    CHECK(j.at("first_wrong") == "bad");
     CHECK(j.at("rtol") == 1e-3);
     CHECK(j.at("atol") == 0.5);
     CHECK(j.at("extra") == io::Json::array({"\xc3\xbc\"\n"}));
@@ -261,6 +262,7 @@ TEST_CASE("compare_files: as data") {
 TEST_CASE("compare_files: as data, the other verdicts and odd numbers") {
     const auto one = file_of({reals("t", {1})}), none = file_of({});
     CHECK(to_json(compare_files(one, one), {}).at("verdict") == "agrees");
+    CHECK(to_json(compare_files(one, one), {}).at("first_wrong").is_null());
     CHECK(to_json(compare_files(none, one), {}).at("verdict") == "mistrusted");
     const auto odd = to_json(compare_files(one, one), {.relative = nan_value, .absolute = -inf});
     CHECK(odd.at("rtol") == "nan");

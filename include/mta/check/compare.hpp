@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -68,10 +69,17 @@ std::size_t element_count(const Extents& extents) {
     return count;
 }
 
+// Three significant digits: errors and bounds are read for their size.
+inline std::string brief(double x) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, x, std::chars_format::general, 3).ptr};
+}
+
 inline std::string describe(std::string_view name, const Comparison& c) {
     const auto say = [](const auto&... parts) { return mta::detail::sentence(parts...); };
     if (c.verdict == Verdict::nothing) return say(name, ": nothing compared, the tensors hold no element");
-    const std::string counts = say(c.compared, " elements, relative error ", c.error, ", bound ", c.bound);
+    const std::string counts =
+        say(c.compared, " elements, relative error ", brief(c.error), ", bound ", brief(c.bound));
     if (c.verdict == Verdict::agrees) return say(name, ": agrees (", counts, ")");
     return say(name, ": mismatch at ", c.where, ": got ", c.got, ", expected ", c.want, " (", c.beyond,
                " of ", counts, c.not_finite > 0 ? say(", ", c.not_finite, " not finite") : "", ")");
