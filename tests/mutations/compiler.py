@@ -69,7 +69,7 @@ class Compiler:
         program = self.scratch / f"{room}-{stem}-{overlay.name}"
         errors = self.compile("-include", self.scratch / "precompiled.hpp", "-I", overlay / "include",
                               "-I", self.root / "include", "-I", overlay / "tests", "-I", self.root / "tests",
-                              *self.sources(room, stem), *self.objects, "-o", program)
+                              *self.sources(room, stem), *self.objects, "-lcrypto", "-o", program)
         return (program, None) if errors is None else (None, errors)
 
     def run_test(self, program):

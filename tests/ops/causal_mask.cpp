@@ -5,29 +5,13 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
 using namespace mta::test;
 
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-template <class... E>
-auto tensor_of(std::initializer_list<double> values, E... extents) {
-    auto t = zeros<double>(extents...);
-    REQUIRE(static_cast<Index>(values.size()) == t.size());
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
-// Batch row b as a batch of its own.
-Tensor<double, 4> batch_row(const Tensor<double, 4>& t, Index b) {
-    return ConstTensorView<double, 4>(t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1),
-                                      t.dimension(2), t.dimension(3));
-}
 
 const std::vector<std::vector<Index>> starts{{0, 3}, {0, 1, 5}};  // of 7 tokens, two batch rows
 const Documents packed{starts};

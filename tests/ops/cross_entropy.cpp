@@ -10,6 +10,7 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
@@ -17,8 +18,6 @@ using namespace mta::test;
 
 namespace {
 
-constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double ln2 = 0.6931471805599453, ln3 = 1.0986122886681098, ln5 = 1.6094379124341003;
 
 template <class Value = std::int64_t>
@@ -63,7 +62,7 @@ TEST_CASE("cross_entropy: hand values") {
     // Token 1: exp(z) = (3, 1, 1), sum 5, target 0: l = ln 5 - ln 3;          p = (3/5, 1/5, 1/5).
     // Weights 2, 1 and 0, eps 1: loss = (2 * 2 ln 2 + ln 5 - ln 3) / (3 + 1).
     Tensor<double, 3> logits(1, 3, 3), d_logits(1, 3, 3);
-    logits.setValues({{{0, ln2, ln5}, {ln3, 0, 0}, {nan_value, 7, infinity}}});
+    logits.setValues({{{0, ln2, ln5}, {ln3, 0, 0}, {not_a_number, 7, infinity}}});
     const auto targets = table(1, 3, {1, 0, -100});
     const auto mask = table<double>(1, 3, {2, 1, 0});
     const auto result = cross_entropy_forward(logits, targets, mask, {1});
@@ -205,14 +204,14 @@ TEST_CASE("cross_entropy: NaN, infinities and masked tokens") {
     const auto clean = cross_entropy_forward(b.logits, b.targets, b.mask, b.config);
     const auto d_clean = cross_entropy_backward(1, b.logits, b.targets, b.mask, b.config).d_logits;
     for (Index v = 0; v < 5; ++v)
-        b.logits(1, 0, v) = nan_value;  // the masked token
+        b.logits(1, 0, v) = not_a_number;  // the masked token
     CHECK(cross_entropy_forward(b.logits, b.targets, b.mask, b.config).loss == clean.loss);
     check_same_bits("masked", cross_entropy_backward(1, b.logits, b.targets, b.mask, b.config).d_logits,
                     d_clean);
     // In a token that counts, wherever it stands, it reaches that token, the loss, and nothing else.
     for (Index v = 0; v < 5; ++v) {
         Batch bad;
-        bad.logits(0, 1, v) = nan_value;
+        bad.logits(0, 1, v) = not_a_number;
         const auto result = cross_entropy_forward(bad.logits, bad.targets, bad.mask, bad.config);
         const auto d = cross_entropy_backward(1, bad.logits, bad.targets, bad.mask, bad.config).d_logits;
         CHECK(std::isnan(result.loss));
@@ -279,11 +278,11 @@ TEST_CASE("cross_entropy: errors") {
          "cross_entropy: targets[1, 1]: got -1, expected from 0 to below the vocabulary size 5", value);
     says(b.logits, b.targets, table<double>(2, 3, {1, 1, 1, 0, 1, -0.5}), {},
          "cross_entropy: mask[1, 2]: got -0.5, expected finite and at least 0", value);
-    says(b.logits, b.targets, table<double>(2, 3, {1, nan_value, 1, 0, 1, 1}), {},
+    says(b.logits, b.targets, table<double>(2, 3, {1, not_a_number, 1, 0, 1, 1}), {},
          "cross_entropy: mask[0, 1]: got nan, expected finite and at least 0", value);
     says(b.logits, b.targets, b.mask, {-1},
          "cross_entropy: denominator_eps: got -1, expected finite and at least 0", value);
-    says(b.logits, b.targets, b.mask, {nan_value},
+    says(b.logits, b.targets, b.mask, {not_a_number},
          "cross_entropy: denominator_eps: got nan, expected finite and at least 0", value);
     says(b.logits, b.targets, table<double>(2, 3, {0, 0, 0, 0, 0, 0}), {0},
          "cross_entropy: sum of mask plus denominator_eps: got 0, expected above 0", value);

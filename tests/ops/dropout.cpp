@@ -4,14 +4,13 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
 using namespace mta::test;
 
 namespace {
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 DropoutCall training_call(std::uint64_t seed, std::uint64_t step = 0, std::uint64_t layer = 0) {
     return {seed, step, layer, true};
@@ -216,7 +215,6 @@ TEST_CASE("dropout: properties") {
 
 TEST_CASE("dropout: errors") {
     const auto x = zeros<double>(1, 2, 3, 4);
-    const double infinity = std::numeric_limits<double>::infinity();
     for (const bool training : {true, false})
         for (const auto& [p, got] : std::vector<std::pair<double, std::string>>{
                  {1.0, "1"}, {-0.25, "-0.25"}, {not_a_number, "nan"}, {infinity, "inf"}}) {

@@ -1,12 +1,12 @@
 // Tests of the sigmoid gate, scalar and vector.
 // SPDX-License-Identifier: MIT
-#include "support/checks.hpp"
-
 #include <cmath>
 #include <limits>
 #include <mta/ops/gate.hpp>
 
+#include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -14,31 +14,13 @@ namespace {
 using namespace mta;
 using namespace mta::test;
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr GateConfig scalar{GateKind::scalar}, vector{GateKind::vector};
 
 // Eight roundings of 1.1e-16 each at most, in every hand-worked value.
 constexpr double hand_bound = 1e-15;
 
-Tensor<double, 1> vector_of(std::initializer_list<double> values) {
-    Tensor<double, 1> t(static_cast<Index>(values.size()));
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
-Tensor<double, 2> matrix_of(Index rows, std::initializer_list<double> values) {
-    Tensor<double, 2> t(rows, static_cast<Index>(values.size()) / rows);
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
 GateParams<double> random_params(std::uint64_t seed, Index gates, Index D) {
     return {random_tensor(seed, gates, D), random_tensor(seed + 500, gates)};
-}
-
-// Batch row b as a batch of its own, without a copy.
-ConstTensorView<double, 4> batch_row(const Tensor<double, 4>& t, Index b) {
-    return {t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1), t.dimension(2), t.dimension(3)};
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // Tests of GELU in its exact and its tanh form.
 // SPDX-License-Identifier: MIT
-#include "support/checks.hpp"
-
 #include <cmath>
 #include <limits>
 #include <mta/ops/gelu.hpp>
 
+#include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -14,26 +14,14 @@ namespace {
 using namespace mta;
 using namespace mta::test;
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr GeluConfig by_erf{GeluApproximation::none}, by_tanh{GeluApproximation::tanh};
 
 // Eight roundings of 1.1e-16 each at most, in every hand-worked value.
 constexpr double hand_bound = 1e-15;
 
-Tensor<double, 1> vector_of(std::initializer_list<double> values) {
-    Tensor<double, 1> t(static_cast<Index>(values.size()));
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
 // Slope of GELU at x, by the backward pass.
 double slope_at(double x, GeluConfig config) {
     return gelu_backward(vector_of({1}), vector_of({x}), config).d_x(0);
-}
-
-// Batch row b as a batch of its own, without a copy.
-ConstTensorView<double, 3> batch_row(const Tensor<double, 3>& t, Index b) {
-    return {t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1), t.dimension(2)};
 }
 
 }  // namespace

@@ -4,14 +4,13 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
 using namespace mta::test;
 
 namespace {
-
-const double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 HeadMixParams<double> random_params(std::uint64_t seed, Index G, Index Ch) {
     return {random_tensor(seed, G, Ch, Ch)};

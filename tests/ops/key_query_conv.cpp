@@ -4,6 +4,7 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 
 using namespace mta;
 using namespace mta::test;
@@ -12,23 +13,6 @@ namespace {
 
 using Config = KeyQueryConvConfig;
 using Params = KeyQueryConvParams<double>;
-
-template <class... E>
-auto tensor_of(std::initializer_list<double> values, E... extents) {
-    auto t = zeros<double>(extents...);
-    REQUIRE(static_cast<Index>(values.size()) == t.size());
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
-// Calls f(b, h, i, j) at every position of t.
-template <class F>
-void everywhere(const Tensor<double, 4>& t, F&& f) {
-    for (Index r = 0; r < row_count(t); ++r)
-        for (Index j = 0; j < t.dimension(3); ++j)
-            f(r / t.dimension(2) / t.dimension(1), r / t.dimension(2) % t.dimension(1), r % t.dimension(2),
-              j);
-}
 
 Documents documents_of(std::vector<std::vector<Index>> starts) {
     return Documents{std::move(starts)};

@@ -3,6 +3,7 @@
 #include <mta/ops/key_query_conv.hpp>
 
 #include "support/checks.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
@@ -10,29 +11,13 @@ using namespace mta::test;
 
 namespace {
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 using Config = KeyQueryConvConfig;
 using Params = KeyQueryConvParams<double>;
-
-// Batch row b as a batch of its own.
-Tensor<double, 4> batch_row(const Tensor<double, 4>& t, Index b) {
-    return t.slice(std::array<Index, 4>{b, 0, 0, 0},
-                   std::array<Index, 4>{1, t.dimension(1), t.dimension(2), t.dimension(3)});
-}
 
 // The square block of one document of batch row b.
 Tensor<double, 4> block(const Tensor<double, 4>& t, Index b, Index begin, Index size) {
     return t.slice(std::array<Index, 4>{b, 0, begin, begin},
                    std::array<Index, 4>{1, t.dimension(1), size, size});
-}
-
-// Calls f(b, h, i, j) at every position of t.
-template <class F>
-void everywhere(const Tensor<double, 4>& t, F&& f) {
-    for (Index r = 0; r < row_count(t); ++r)
-        for (Index j = 0; j < t.dimension(3); ++j)
-            f(r / t.dimension(2) / t.dimension(1), r / t.dimension(2) % t.dimension(1), r % t.dimension(2),
-              j);
 }
 
 // Two batch rows of three heads and 7 tokens, a 3 x 5 kernel, two documents in each row.

@@ -1,13 +1,13 @@
 // Tests of layer normalisation.
 // SPDX-License-Identifier: MIT
-#include "support/checks.hpp"
-
 #include <cmath>
 #include <limits>
 #include <mta/ops/layer_norm.hpp>
 #include <mta/ops/rms_norm.hpp>
 
+#include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -15,22 +15,8 @@ namespace {
 using namespace mta;
 using namespace mta::test;
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-Tensor<double, 1> vector_of(std::initializer_list<double> values) {
-    Tensor<double, 1> t(static_cast<Index>(values.size()));
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
 LayerNormParams<double> random_params(std::uint64_t seed, Index D) {
     return {random_tensor(seed, D), random_tensor(seed + 500, D)};
-}
-
-// Batch row b as a batch of its own, without a copy.
-ConstTensorView<double, 4> batch_row(const Tensor<double, 4>& t, Index b) {
-    return {t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1), t.dimension(2), t.dimension(3)};
 }
 
 }  // namespace

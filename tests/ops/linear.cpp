@@ -1,33 +1,19 @@
 // Tests of the linear map with and without a bias.
 // SPDX-License-Identifier: MIT
-#include "support/checks.hpp"
-
 #include <cmath>
 #include <limits>
 #include <mta/ops/linear.hpp>
 #include <string>
 
+#include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 namespace {
 
 using namespace mta;
 using namespace mta::test;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-Tensor<double, 2> matrix_of(Index rows, std::initializer_list<double> values) {
-    Tensor<double, 2> t(rows, static_cast<Index>(values.size()) / rows);
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
-Tensor<double, 1> vector_of(std::initializer_list<double> values) {
-    Tensor<double, 1> t(static_cast<Index>(values.size()));
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
 
 LinearParams<double> random_params(std::uint64_t seed, Index outputs, Index inputs, bool bias = true) {
     LinearParams<double> params{random_tensor(seed, outputs, inputs), std::nullopt};
@@ -41,11 +27,6 @@ T whole_numbers(T t) {
     for (double& value : elements(t))
         value = std::round(4 * value);
     return t;
-}
-
-// Batch row b as a batch of its own, without a copy.
-ConstTensorView<double, 3> batch_row(const Tensor<double, 3>& t, Index b) {
-    return {t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1), t.dimension(2)};
 }
 
 }  // namespace

@@ -1,21 +1,18 @@
 // Tests of RMS normalisation with its depth factors.
 // SPDX-License-Identifier: MIT
-#include "support/checks.hpp"
-
 #include <cmath>
 #include <limits>
 #include <mta/ops/rms_norm.hpp>
 
+#include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 namespace {
 
 using namespace mta;
 using namespace mta::test;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // Eight roundings of 1.1e-16 each at most, in every hand-worked value.
 constexpr double hand_bound = 1e-15;
@@ -28,15 +25,6 @@ RmsNormParams<double> params_of(std::initializer_list<double> weight) {
 
 RmsNormParams<double> random_params(std::uint64_t seed, Index D) {
     return {random_tensor(seed, D)};
-}
-
-Tensor<double, 1> vector_of(std::initializer_list<double> values) {
-    return params_of(values).weight;
-}
-
-// Batch row b as a batch of its own, without a copy.
-ConstTensorView<double, 4> batch_row(const Tensor<double, 4>& t, Index b) {
-    return {t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1), t.dimension(2), t.dimension(3)};
 }
 
 }  // namespace

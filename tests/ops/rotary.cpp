@@ -9,6 +9,7 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
@@ -16,8 +17,6 @@ using namespace mta::test;
 
 namespace {
 
-constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double pi = 3.141592653589793;
 constexpr auto split_layout = RotaryLayout::half_split;
 const RotaryConfig interleaved{}, half_split{split_layout, 100};
@@ -38,14 +37,6 @@ Tensor<double, 4> one_token(const std::vector<double>& values) {
     Tensor<double, 4> x(1, 1, 1, static_cast<Index>(values.size()));
     std::copy(values.begin(), values.end(), x.data());
     return x;
-}
-
-// Batch row b alone, as a batch of one.
-template <class T>
-Tensor<double, 4> batch_row(const T& t, Index b) {
-    Tensor<double, 4> alone(Index{1}, t.dimension(1), t.dimension(2), t.dimension(3));
-    std::copy_n(t.data() + b * alone.size(), alone.size(), alone.data());
-    return alone;
 }
 
 }  // namespace
@@ -226,7 +217,7 @@ TEST_CASE("rotary: positions, batch rows and threads") {
 
 TEST_CASE("rotary: NaN reaches its own pair only, and no gradient") {
     auto x = random_tensor(13, 1, 2, 3, 6);
-    x(0, 1, 2, 1) = nan_value;  // in pair 0 of the interleaved layout, pair 1 of the half-split one
+    x(0, 1, 2, 1) = not_a_number;  // in pair 0 of the interleaved layout, pair 1 of the half-split one
     const auto interleaved_out = rotary_forward(x, interleaved, 1),
                split_out = rotary_forward(x, half_split, 1);
     for (Index n = 0; n < x.size(); ++n) {
@@ -289,10 +280,11 @@ TEST_CASE("rotary: errors of constants") {
         says(config, got + ", expected finite and above 0");
     };
     positive({.theta = 0}, "theta: got 0");
-    positive({.theta = nan_value}, "theta: got nan");
+    positive({.theta = not_a_number}, "theta: got nan");
     positive({.scaling = RotaryScaling{-8}}, "scaling.factor: got -8");
     positive({.scaling = RotaryScaling{.low_freq_factor = 0}}, "scaling.low_freq_factor: got 0");
-    positive({.scaling = RotaryScaling{.original_context = nan_value}}, "scaling.original_context: got nan");
+    positive({.scaling = RotaryScaling{.original_context = not_a_number}},
+             "scaling.original_context: got nan");
     positive({.scaling = RotaryScaling{.high_freq_factor = infinity}}, "scaling.high_freq_factor: got inf");
     says({.scaling = RotaryScaling{.low_freq_factor = 4, .high_freq_factor = 4}},
          "scaling.high_freq_factor: got 4, expected above low_freq_factor 4");

@@ -4,36 +4,13 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
 using namespace mta::test;
 
 namespace {
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-template <class... E>
-auto tensor_of(std::initializer_list<double> values, E... extents) {
-    auto t = zeros<double>(extents...);
-    REQUIRE(static_cast<Index>(values.size()) == t.size());
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
-
-// Batch row b as a batch of its own, without a copy.
-ConstTensorView<double, 4> batch_row(const Tensor<double, 4>& t, Index b) {
-    return {t.data() + b * (t.size() / t.dimension(0)), 1, t.dimension(1), t.dimension(2), t.dimension(3)};
-}
-
-// Calls f(b, h, i, j) at every position of t.
-template <class F>
-void everywhere(const Tensor<double, 4>& t, F&& f) {
-    for (Index r = 0; r < row_count(t); ++r)
-        for (Index j = 0; j < t.dimension(3); ++j)
-            f(r / t.dimension(2) / t.dimension(1), r / t.dimension(2) % t.dimension(1), r % t.dimension(2),
-              j);
-}
 
 const Documents packed{std::vector<std::vector<Index>>{{0, 3}, {0, 2, 5}}};  // of 7 tokens, two batch rows
 

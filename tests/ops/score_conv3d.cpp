@@ -6,6 +6,7 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
@@ -13,7 +14,6 @@ using namespace mta::test;
 
 namespace {
 
-const double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr auto all = TapRule::all, exact = TapRule::not_after_query;
 constexpr auto both = KeyPadding::both, left = KeyPadding::left, right = KeyPadding::right;
 

@@ -4,21 +4,13 @@
 
 #include "support/checks.hpp"
 #include "support/golden.hpp"
+#include "support/tensors.hpp"
 #include "support/threads.hpp"
 
 using namespace mta;
 using namespace mta::test;
 
 namespace {
-
-const double infinity = std::numeric_limits<double>::infinity();
-const double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-Tensor<double, 1> vector_of(std::initializer_list<double> values) {
-    Tensor<double, 1> t(static_cast<Index>(values.size()));
-    std::copy(values.begin(), values.end(), t.data());
-    return t;
-}
 
 // Scores with about a third of the entries masked; entry 0 of every row stays.
 Tensor<double, 4> masked_scores(std::uint64_t seed, Index B, Index H, Index S) {
