@@ -58,7 +58,7 @@ using Parameter = typename detail::ParameterType<Scalar, Rank>::type;
 template <class Scalar, class... Extents>
 auto make_parameter(Extents... extents) {
     Parameter<Scalar, static_cast<int>(sizeof...(Extents))> p(static_cast<Index>(extents)...);
-    if constexpr (!std::is_same_v<Scalar, ShapeOnly>) p.setZero();
+    if constexpr (!std::is_same_v<Scalar, ShapeOnly>) fill(p, Scalar(0));
     return p;
 }
 

@@ -77,11 +77,24 @@ using TensorLike = Tensor<ScalarOf<T>, rank_of<T>>;
 template <class Scalar>
 using RealOf = typename detail::RealTraits<Scalar>::type;
 
+/// All elements, in memory order.
+template <AnyTensor T>
+auto elements(T& t) {
+    return std::span(t.data(), static_cast<std::size_t>(t.size()));
+}
+
+/// Sets every element. Not Eigen's setConstant: for complex scalars its vector instructions warn under -march=native.
+template <AnyTensor T>
+void fill(T& t, const ScalarOf<T>& value) {
+    for (auto& x : elements(t))
+        x = value;
+}
+
 /// A tensor of these extents, all elements 0.
 template <class Scalar, class... Extents>
 Tensor<Scalar, static_cast<int>(sizeof...(Extents))> zeros(Extents... extents) {
     Tensor<Scalar, static_cast<int>(sizeof...(Extents))> t(static_cast<Index>(extents)...);
-    t.setZero();
+    fill(t, Scalar(0));
     return t;
 }
 
@@ -89,7 +102,7 @@ Tensor<Scalar, static_cast<int>(sizeof...(Extents))> zeros(Extents... extents) {
 template <AnyTensor T>
 TensorLike<T> zeros_like(const T& t) {
     TensorLike<T> z(t.dimensions());
-    z.setZero();
+    fill(z, ScalarOf<T>(0));
     return z;
 }
 
@@ -104,12 +117,6 @@ Tensor<To, rank_of<T>> cast(const T& t) {
             copy.data()[n] = To(static_cast<RealOf<To>>(t.data()[n]));
     }
     return copy;
-}
-
-/// All elements, in memory order.
-template <AnyTensor T>
-auto elements(T& t) {
-    return std::span(t.data(), static_cast<std::size_t>(t.size()));
 }
 
 /// Number of rows: the product of all extents but the last.

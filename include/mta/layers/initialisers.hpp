@@ -30,10 +30,10 @@ bool initialise_evenly(T& t, KernelInit init, Random& random) {
     if (init == KernelInit::normal)
         for (auto& x : elements(t))
             x = static_cast<Scalar>(0.3 * random.truncated_normal(3));
-    if (init == KernelInit::constant) t.setConstant(static_cast<Scalar>(0.3));
+    if (init == KernelInit::constant) fill(t, static_cast<Scalar>(0.3));
     if (init == KernelInit::uniform || init == KernelInit::normal || init == KernelInit::constant)
         return true;
-    t.setZero();
+    fill(t, Scalar(0));
     return init == KernelInit::zero;
 }
 }  // namespace detail
@@ -74,7 +74,7 @@ MultiTokenAttentionParams<Scalar> initial_multi_token_attention_params(
     };
     side(params.pre, config.pre);
     side(params.post, config.post);
-    if (params.norm) params.norm->weight.setConstant(Scalar(1));
+    if (params.norm) fill(params.norm->weight, Scalar(1));
     if (params.gate)
         for (auto& x : elements(params.gate->weight))
             x = static_cast<Scalar>(random.truncated_normal(3) /

@@ -39,7 +39,7 @@ TensorLike<X> causal_mask_select(const X& x, const AttentionMask& mask, ScalarOf
     const Index H = x.dimension(1), Sq = x.dimension(2), Sk = x.dimension(3);
     mask.check("causal_mask", x.dimension(0), Sq, Sk);
     TensorLike<X> out(x.dimensions());
-    out.setConstant(hidden);
+    fill(out, hidden);
     parallel_for(x.dimension(0) * H, [&](Index bh) {
         const Index b = bh / H, h = bh % H;
         for (Index i = 0; i < Sq; ++i) {

@@ -121,7 +121,7 @@ void d_token_loss(const Scalar& d_loss, Z z, std::size_t target, DZ d_z) {
 template <TensorOf<2> Targets>
 Tensor<double, 2> ones_like(const Targets& targets) {
     Tensor<double, 2> ones(targets.dimensions());
-    ones.setConstant(1.0);
+    fill(ones, 1.0);
     return ones;
 }
 
