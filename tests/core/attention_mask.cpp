@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <mta/core/attention_mask.hpp>
 
 using namespace mta;
@@ -149,4 +150,12 @@ TEST_CASE("attention_mask: errors") {
     CHECK_THROWS_WITH_AS(check(MaskRule::twice, bad_second, 7, 7),
                          "f: document starts: got [0, 9], expected all below the sequence length 7",
                          ValueError);
+}
+
+TEST_CASE("attention_mask: any lookahead, however large, ends with the document") {
+    const AttentionMask mask{MaskRule::exact, Documents(std::vector<Index>{0, 4})};
+    for (const Index lookahead : {Index{100}, std::numeric_limits<Index>::max()}) {
+        CHECK(mask.keys(0, 1, 9, lookahead) == KeyRange{0, 4});
+        CHECK(mask.keys(0, 8, 9, lookahead) == KeyRange{4, 9});
+    }
 }

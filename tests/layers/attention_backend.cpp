@@ -38,6 +38,17 @@ struct ForwardOnly {
 
 static_assert(AttentionBackend<Reference, double> && AttentionBackend<Reference, float>);
 static_assert(AttentionBackend<Recomputing, double> && AttentionBackend<Recomputing, float>);
+// Its backward returns parameter gradients alone.
+struct ParametersOnly : Recomputing {
+    struct Grads {
+        MultiTokenAttentionParams<double> d_params;
+    };
+    Grads backward(const Tensor<double, 4>&, const Tensor<double, 4>&, const Tensor<double, 4>&,
+                   const Tensor<double, 4>&, const MultiTokenAttentionParams<double>&,
+                   const MultiTokenAttentionConfig&, const AttentionCall&, int) const;
+};
+
+static_assert(!AttentionBackend<ParametersOnly, double>);
 static_assert(!AttentionBackend<ForwardOnly, double> && !AttentionBackend<int, double>);
 
 // What a model does with any backend.

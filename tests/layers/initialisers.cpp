@@ -111,4 +111,17 @@ TEST_CASE("initialisers: errors") {
     Tensor<double, 3> empty(2, 0, 3);
     CHECK_THROWS_WITH_AS(initialise_kernel(empty, KernelInit::identity, KeyPadding::both, random),
                          "initialise_kernel: kernel: got extents 0 x 3, expected at least 1", ShapeError);
+    Tensor<double, 3> even(2, 2, 4);
+    CHECK_THROWS_WITH_AS(
+        initialise_kernel(even, KernelInit::zero, KeyPadding::both, random),
+        "initialise_kernel: kernel: got a key extent of 4, expected an odd one with key padding `both`",
+        ShapeError);
+}
+
+TEST_CASE("initialisers: views") {
+    Random random(1);
+    std::vector<double> memory(2 * 2 * 3, 9.0);
+    TensorView<double, 3> view(memory.data(), 2, 2, 3);
+    initialise_kernel(view, KernelInit::identity, KeyPadding::both, random);
+    CHECK(memory == std::vector<double>{0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0});
 }

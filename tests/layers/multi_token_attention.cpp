@@ -223,11 +223,13 @@ TEST_CASE("multi_token_attention: errors") {
     params = c.params;
     params.gate.reset();
     says([&] { multi_token_attention_forward(c.q, c.k, c.v, params, c.config); },
-         "for_each: gate: present in some of the parameter sets only, expected in all or none");
+         "multi_token_attention: gate.weight, gate.bias: got none, expected one, since the configuration has "
+         "this stage");
     says([&] { multi_token_attention_backward(c.k, c.q, c.k, c.v, c.params, c.config, {}, c.forward()); },
          "multi_token_attention: d_out: got shape [2, 2, 5, 3], expected shape [2, 4, 5, 3]");
     says([&] { multi_token_attention_backward(c.d_out, c.q, c.k, c.v, c.params, c.config, {}, {}); },
-         "multi_token_attention: trace: got one without stages, expected what forward returned");
+         "multi_token_attention: trace: logits: got none, expected one, since the configuration has this "
+         "stage");
     const auto none = zeros<double>(2, 4, 0, 3), no_keys = zeros<double>(2, 2, 0, 3);
     says([&] { multi_token_attention_forward(none, no_keys, no_keys, c.params, c.config); },
          "multi_token_attention: q: got a sequence length of 0, expected at least 1");

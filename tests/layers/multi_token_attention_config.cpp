@@ -118,6 +118,30 @@ TEST_CASE("multi_token_attention_config: the output is the last stage that is pr
     out_is(&Trace::norm);
 }
 
+TEST_CASE("multi_token_attention_config: one side of the parameters can be cast alone") {
+    const auto c = random_case(full_config(), 1, 2);
+    const auto z = cast_params<std::complex<double>>(c.params.pre);
+    CHECK(z.mix->mix(1, 0, 1) == std::complex<double>(c.params.pre.mix->mix(1, 0, 1)));
+    const auto none = cast_params<float>(ScoreMixingParams<double>{});
+    CHECK_FALSE(none.conv.has_value());
+}
+
+TEST_CASE("multi_token_attention_config: traces that do not match are refused") {
+    using Trace = MultiTokenAttentionTrace<double>;
+    const auto full = random_case(full_config(), 1, 4).forward();
+    const auto plain = random_case({}, 1, 4).forward();
+    const auto nothing = [](auto&&...) {};
+    CHECK_THROWS_WITH_AS(
+        Trace::for_each(nothing, full, plain),
+        "for_each: stage pre_conv: present in some of the traces only, expected in all or none", ShapeError);
+    CHECK_THROWS_WITH_AS(
+        Trace::for_each(nothing, plain, full),
+        "for_each: stage pre_conv: present in some of the traces only, expected in all or none", ShapeError);
+    CHECK_THROWS_WITH_AS(
+        Trace{}.out(), "multi_token_attention: trace: got one without stages, expected what forward returned",
+        ShapeError);
+}
+
 TEST_CASE("multi_token_attention_config: errors") {
     const auto refuses = [](auto change, const char* sentence) {
         auto config = full_config();

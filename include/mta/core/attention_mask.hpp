@@ -84,7 +84,7 @@ struct AttentionMask {
     /// keys (MaskRule::exact needs logits of keys j < i + Cq), never beyond the document.
     KeyRange keys(Index b, Index i, Index Sk, Index lookahead = 0) const {
         KeyRange range = documents.around(b, i, Sk);
-        if (rule != MaskRule::none) range.end = std::min(range.end, i + 1 + lookahead);
+        if (rule != MaskRule::none && lookahead < range.end - i - 1) range.end = i + 1 + lookahead;
         return range;
     }
 

@@ -31,6 +31,8 @@ Scalar sigmoid(const Scalar& x) {
 /// Sum of a[n] * b[n], in order.
 template <class A, class B>
 auto dot(std::span<A> a, std::span<B> b) {
+    static_assert(std::is_same_v<std::remove_const_t<A>, std::remove_const_t<B>>,
+                  "dot: a and b hold different scalars");
     std::remove_const_t<A> sum{0};
     for (std::size_t n = 0; n < a.size(); ++n)
         sum += a[n] * b[n];

@@ -9,8 +9,9 @@
 // Scalars: double is the oracle, float trains, std::complex<double> carries a derivative (complex_step.hpp).
 #pragma once
 
-#if defined(__FAST_MATH__)
-#error "mta: -ffast-math lets the compiler drop NaN and reorder sums; the library's promises need it off."
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error \
+    "mta: -ffast-math and -ffinite-math-only let the compiler drop NaN and reorder sums; the library's promises need it off."
 #endif
 
 #include <array>

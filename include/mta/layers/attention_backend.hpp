@@ -20,15 +20,16 @@ struct AttentionResult {
 
 /// Holds for types that can stand where Reference stands, for this scalar.
 template <class Backend, class Scalar>
-concept AttentionBackend = requires(const Backend& backend, const Tensor<Scalar, 4>& x,
-                                    const MultiTokenAttentionParams<Scalar>& params,
-                                    const MultiTokenAttentionConfig& config, const AttentionCall& call) {
-    { backend.forward(x, x, x, params, config, call).out } -> std::convertible_to<Tensor<Scalar, 4>>;
-    {
-        backend
-            .backward(x, x, x, x, params, config, call, backend.forward(x, x, x, params, config, call).saved)
-            .d_params
-        } -> std::convertible_to<MultiTokenAttentionParams<Scalar>>;
+concept AttentionBackend =
+    requires(const Backend& backend, const Tensor<Scalar, 4>& x,
+             const MultiTokenAttentionParams<Scalar>& params, const MultiTokenAttentionConfig& config,
+             const AttentionCall& call, decltype(backend.forward(x, x, x, params, config, call)) result,
+             decltype(backend.backward(x, x, x, x, params, config, call, result.saved)) grads) {
+    { result.out } -> std::convertible_to<Tensor<Scalar, 4>>;
+    { grads.d_q } -> std::convertible_to<Tensor<Scalar, 4>>;
+    { grads.d_k } -> std::convertible_to<Tensor<Scalar, 4>>;
+    { grads.d_v } -> std::convertible_to<Tensor<Scalar, 4>>;
+    { grads.d_params } -> std::convertible_to<MultiTokenAttentionParams<Scalar>>;
 };
 
 /// The truth: plain loops, fixed order; the bits depend on neither threads, batch nor later tokens.

@@ -38,28 +38,29 @@ bool initialise_evenly(T& t, KernelInit init, Random& random) {
 }
 }  // namespace detail
 
-/// Fills a convolution kernel (H, Cq, Ck). Throws ShapeError when identity or diagonal has no place for its
-/// ones.
-template <class Scalar>
-void initialise_kernel(Tensor<Scalar, 3>& kernel, KernelInit init, KeyPadding padding, Random& random) {
-    if (detail::initialise_evenly(kernel, init, random)) return;
+/// Fills a convolution kernel (H, Cq, Ck). Throws ShapeError for an empty one and for an even Ck with padding `both`.
+template <TensorOf<3> Kernel>
+void initialise_kernel(Kernel& kernel, KernelInit init, KeyPadding padding, Random& random) {
     const Index Cq = kernel.dimension(1), Ck = kernel.dimension(2), left = keys_to_the_left(Ck, padding);
     require(Cq >= 1 && Ck >= 1, "initialise_kernel: kernel: got extents ", Cq, " x ", Ck,
             ", expected at least 1");
+    require(padding != KeyPadding::both || Ck % 2 == 1, "initialise_kernel: kernel: got a key extent of ", Ck,
+            ", expected an odd one with key padding `both`");
+    if (detail::initialise_evenly(kernel, init, random)) return;
+    const Index ones = init == KernelInit::diagonal ? Cq : 1;
     for (Index h = 0; h < kernel.dimension(0); ++h)
-        for (Index back = 0; back < (init == KernelInit::diagonal ? Cq : 1);
-             ++back)  // queries before the last
-            if (left - back >= 0) kernel(h, Cq - 1 - back, left - back) = Scalar(1);
+        for (Index back = 0; back < ones; ++back)  // queries before the last
+            if (left - back >= 0) kernel(h, Cq - 1 - back, left - back) = ScalarOf<Kernel>(1);
 }
 
 /// Fills head mixes (G, Ch, Ch); `diagonal` is the identity here.
-template <class Scalar>
-void initialise_mix(Tensor<Scalar, 3>& mix, KernelInit init, Random& random) {
+template <TensorOf<3> Mix>
+void initialise_mix(Mix& mix, KernelInit init, Random& random) {
     require_same("initialise_mix: columns of mix", mix.dimension(2), mix.dimension(1));
     if (detail::initialise_evenly(mix, init, random)) return;
     for (Index g = 0; g < mix.dimension(0); ++g)
         for (Index c = 0; c < mix.dimension(1); ++c)
-            mix(g, c, c) = Scalar(1);
+            mix(g, c, c) = ScalarOf<Mix>(1);
 }
 
 /// Parameters to start training from: kernels and mixes by `init`, norm weight 1, gate weight normal with

@@ -11,7 +11,7 @@
 // Units     logits and weights are dimensionless; positions are tokens.
 // Traps     1. Mixing comes before the -inf mask, never after: 0 * -inf is NaN.
 //           2. Rows of post_conv and post_mix are no probability distributions and are not renormalised.
-//           3. Masking C and M to 0 between the stages changes no visible value (heads mix position by
+//           3. Masking C, M, A and F to 0 again changes no visible value (heads mix position by
 //              position); it keeps the trace free of entries that no other implementation computes.
 // Errors    ShapeError: shapes of q, k, v or of a parameter against the config. ValueError: scale, eps,
 //           dropout, layer_index, document starts.
@@ -29,11 +29,34 @@ namespace mta {
 
 namespace detail {
 
+// Throws unless a part that can be absent is there exactly when it should be.
+inline void require_presence(std::string_view what, bool got, bool expected) {
+    require(got == expected, "multi_token_attention: ", what, ": got ", got ? "one" : "none", ", expected ",
+            expected ? "one, since the configuration has this stage" : "none, since there is no such stage");
+}
+
+template <class Scalar>
+void check_params(const MultiTokenAttentionParams<Scalar>& params, const MultiTokenAttentionConfig& config) {
+    require_presence("pre.kernel", params.pre.conv.has_value(), config.pre.has_conv());
+    require_presence("pre.mix", params.pre.mix.has_value(), config.pre.has_mix());
+    require_presence("post.kernel", params.post.conv.has_value(), config.post.has_conv());
+    require_presence("post.mix", params.post.mix.has_value(), config.post.has_mix());
+    require_presence("norm.weight", params.norm.has_value(), config.norm.has_value());
+    require_presence("gate.weight, gate.bias", params.gate.has_value(), config.gate.has_value());
+    const auto expected = make_multi_token_attention_params<ShapeOnly>(config);
+    MultiTokenAttentionParams<ShapeOnly>::for_each(
+        [](std::string_view name, const auto& shape, const auto& member) {
+            require_same_shape(sentence("multi_token_attention: ", name), member.dimensions(),
+                               shape.dimensions());
+        },
+        expected, params);
+}
+
 template <class Q, class K, class V, class Scalar>
 void check_multi_token_attention(const Q& q, const K& k, const V& v,
                                  const MultiTokenAttentionParams<Scalar>& params,
                                  const MultiTokenAttentionConfig& config, const AttentionCall& call) {
-    const auto expected = make_multi_token_attention_params<ShapeOnly>(config);
+    check_config(config);
     using Extents = std::array<Index, 4>;
     const Index B = q.dimension(0), S = q.dimension(2), Hkv = config.key_value_heads();
     require(S >= 1, "multi_token_attention: q: got a sequence length of 0, expected at least 1");
@@ -42,12 +65,31 @@ void check_multi_token_attention(const Q& q, const K& k, const V& v,
     require_same_shape("multi_token_attention: k", k.dimensions(), Extents{B, Hkv, S, config.head_dim});
     require_same_shape("multi_token_attention: v", v.dimensions(), Extents{B, Hkv, S, config.head_dim});
     call.documents.check("multi_token_attention", B, S);
-    MultiTokenAttentionParams<ShapeOnly>::for_each(
-        [](std::string_view name, const auto& shape, const auto& member) {
-            require_same_shape(sentence("multi_token_attention: ", name), member.dimensions(),
-                               shape.dimensions());
+    check_params(params, config);
+}
+
+// Throws unless the trace is one that forward returns for this config and call: a wrong one gives wrong gradients.
+template <class Scalar, class Extents>
+void check_trace(const MultiTokenAttentionTrace<Scalar>& t, const MultiTokenAttentionConfig& config,
+                 const AttentionCall& call, const Extents& q) {
+    require_presence("trace: logits", t.logits.has_value(), true);
+    require_presence("trace: pre_conv", t.pre_conv.has_value(), config.pre.has_conv());
+    require_presence("trace: pre_mix", t.pre_mix.has_value(), config.pre.has_mix());
+    require_presence("trace: weights", t.weights.has_value(), true);
+    require_presence("trace: post_conv", t.post_conv.has_value(), config.post.has_conv());
+    require_presence("trace: post_mix", t.post_mix.has_value(), config.post.has_mix());
+    require_presence("trace: dropout", t.dropout.has_value(), call.training && config.dropout > 0);
+    require_presence("trace: context", t.context.has_value(), true);
+    require_presence("trace: norm", t.norm.has_value(), config.norm.has_value());
+    require_presence("trace: gate", t.gate.has_value(), config.gate.has_value());
+    MultiTokenAttentionTrace<Scalar>::for_each(
+        [&](std::string_view name, const auto& stage) {
+            const bool scores = name != "context" && name != "norm" && name != "gate";
+            const std::array<Index, 4> expected{q[0], q[1], q[2], scores ? q[2] : q[3]};
+            require_same_shape(sentence("multi_token_attention: trace: ", name), stage.dimensions(),
+                               expected);
         },
-        expected, params);
+        t);
 }
 
 // What every stage of one call needs to know.
@@ -85,7 +127,8 @@ const Tensor<Scalar, 4>& mix_scores_forward(const Tensor<Scalar, 4>& scores,
         const auto plain = key_query_conv_forward(scores, *params.conv, conv_config, mask.documents);
         conv = causal_mask_zero_forward(plain, mask);
     }
-    if (params.mix) mix = head_mix_forward(conv ? *conv : scores, *params.mix);
+    if (params.mix)
+        mix = causal_mask_zero_forward(head_mix_forward(conv ? *conv : scores, *params.mix), mask);
     return mix ? *mix : conv ? *conv : scores;
 }
 
@@ -172,7 +215,10 @@ auto multi_token_attention_forward(const Q& q, const K& k, const V& v,
     t.logits = scaled_scores_forward(q, k, plan.scores, plan.mask);
     const auto& mixed =
         detail::mix_scores_forward(*t.logits, params.pre, plan.pre_conv, plan.mask, t.pre_conv, t.pre_mix);
-    t.weights = detail::normalise_forward(causal_mask_inf_forward(mixed, plan.mask), config.normalise);
+    const auto weights =
+        detail::normalise_forward(causal_mask_inf_forward(mixed, plan.mask), config.normalise);
+    t.weights =
+        causal_mask_zero_forward(weights, plan.mask);  // a row without a finite score is NaN as a whole
     const auto* final_weights = &detail::mix_scores_forward(*t.weights, params.post, plan.post_conv,
                                                             plan.mask, t.post_conv, t.post_mix);
     if (call.training && config.dropout > 0)
@@ -192,8 +238,7 @@ auto multi_token_attention_backward(const Out& d_out, const Q& q, const K& k, co
     -> MultiTokenAttentionGrads<ScalarOf<Q>> {
     detail::check_multi_token_attention(q, k, v, params, config, call);
     require_same_shape("multi_token_attention: d_out", d_out.dimensions(), q.dimensions());
-    require(t.context.has_value() && t.weights.has_value() && t.logits.has_value(),
-            "multi_token_attention: trace: got one without stages, expected what forward returned");
+    detail::check_trace(t, config, call, q.dimensions());
     const detail::AttentionPlan plan(config, call);
     MultiTokenAttentionGrads<ScalarOf<Q>> g;
     Tensor<ScalarOf<Q>, 4> d = d_out;

@@ -70,6 +70,15 @@ struct ScoreMixingParams {
         for_each_optional("kernel", f, p.conv...);
         for_each_optional("mix", f, p.mix...);
     }
+
+    /// Empty tensors where `other` has tensors, nothing where it has nothing.
+    template <class Other>
+    static ScoreMixingParams with_members_of(const ScoreMixingParams<Other>& other) {
+        ScoreMixingParams made;
+        if (other.conv) made.conv.emplace();
+        if (other.mix) made.mix.emplace();
+        return made;
+    }
 };
 
 /// Everything an optimizer may change, and nothing else.
@@ -91,10 +100,8 @@ struct MultiTokenAttentionParams {
     template <class Other>
     static MultiTokenAttentionParams with_members_of(const MultiTokenAttentionParams<Other>& other) {
         MultiTokenAttentionParams made;
-        if (other.pre.conv) made.pre.conv.emplace();
-        if (other.pre.mix) made.pre.mix.emplace();
-        if (other.post.conv) made.post.conv.emplace();
-        if (other.post.mix) made.post.mix.emplace();
+        made.pre = ScoreMixingParams<Scalar>::with_members_of(other.pre);
+        made.post = ScoreMixingParams<Scalar>::with_members_of(other.post);
         if (other.norm) made.norm.emplace();
         if (other.gate) made.gate.emplace();
         return made;
@@ -113,7 +120,10 @@ struct MultiTokenAttentionTrace {
     template <class F, class First, class... Rest>
     static void for_each(F&& f, First& first, Rest&... rest) {
         const auto visit = [&](std::string_view name, auto member) {
-            if (first.*member) f(name, *(first.*member), *(rest.*member)...);
+            const bool present = (first.*member).has_value();
+            require((true && ... && ((rest.*member).has_value() == present)), "for_each: stage ", name,
+                    ": present in some of the traces only, expected in all or none");
+            if (present) f(name, *(first.*member), *(rest.*member)...);
         };
         using Trace = MultiTokenAttentionTrace;
         visit("logits", &Trace::logits);
@@ -129,7 +139,12 @@ struct MultiTokenAttentionTrace {
     }
 
     /// The layer's output: the last stage that is present. (B, H, S, D)
-    const Tensor<Scalar, 4>& out() const { return gate ? *gate : norm ? *norm : *context; }
+    /// Throws ShapeError when no stage is there.
+    const Tensor<Scalar, 4>& out() const {
+        require(context.has_value(),
+                "multi_token_attention: trace: got one without stages, expected what forward returned");
+        return gate ? *gate : norm ? *norm : *context;
+    }
 };
 
 /// Gradients, and the gradient with respect to every stage's value in the same struct as the forward trace.

@@ -167,6 +167,7 @@ auto cross_entropy_backward(const ScalarOf<Logits>& d_loss, const Logits& logits
     parallel_for(targets.size(), [&](Index n) {
         if (mask.data()[n] == 0) return;
         const auto weight = static_cast<RealOf<Scalar>>(static_cast<double>(mask.data()[n]) / denominator);
+        if (weight == 0) return;  // a positive double can be 0 as a float
         const auto target = static_cast<std::size_t>(targets.data()[n]);
         detail::d_token_loss<Scalar>(d_loss * weight, nth_row(logits, n), target, nth_row(g.d_logits, n));
     });

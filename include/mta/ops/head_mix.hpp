@@ -78,6 +78,7 @@ auto head_mix_forward(const Scores& scores, const HeadMixParams<ScalarOf<Scores>
 template <TensorOf<4> Out, TensorOf<4> Scores>
 auto head_mix_backward(const Out& d_out, const Scores& scores, const HeadMixParams<ScalarOf<Scores>>& params)
     -> HeadMixGrads<ScalarOf<Scores>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<Scores>>, "head_mix: d_out holds another scalar");
     require_same_shape("head_mix: d_out", d_out.dimensions(), scores.dimensions());
     detail::check_head_mix(scores, params.mix);
     HeadMixGrads<ScalarOf<Scores>> g{zeros_like(scores), {zeros_like(params.mix)}};

@@ -96,6 +96,8 @@ auto key_query_conv_backward(const Out& d_out, const Scores& scores,
                              const KeyQueryConvParams<ScalarOf<Scores>>& params,
                              KeyQueryConvConfig config = {}, const Documents& documents = {})
     -> KeyQueryConvGrads<ScalarOf<Scores>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<Scores>>,
+                  "key_query_conv: d_out holds another scalar");
     require_same_shape("key_query_conv: d_out", d_out.dimensions(), scores.dimensions());
     const auto taps = detail::key_query_conv_taps(scores, params.kernel, config, documents);
     KeyQueryConvGrads<ScalarOf<Scores>> g{zeros_like(scores), {zeros_like(params.kernel)}};

@@ -60,8 +60,8 @@ void check_layer_norm(const X& x, const Params& params, const LayerNormConfig& c
     require(D >= 1, "layer_norm: width of x: got ", D, ", expected at least 1");
     require_same("layer_norm: width of weight", params.weight.dimension(0), D);
     require_same("layer_norm: width of bias", params.bias.dimension(0), D);
-    require<ValueError>(config.eps >= 0 && std::isfinite(config.eps), "layer_norm: eps: got ", config.eps,
-                        ", expected finite and at least 0");
+    require<ValueError>(config.eps >= 0 && std::isfinite(static_cast<RealOf<ScalarOf<X>>>(config.eps)),
+                        "layer_norm: eps: got ", config.eps, ", expected finite and at least 0");
 }
 
 // A row's mean m and inverse standard deviation r.

@@ -84,8 +84,8 @@ void check_rms_norm(const X& x, const Weight& weight, const RmsNormConfig& confi
     const Index D = x.dimension(rank_of<X> - 1);
     require(D >= 1, "rms_norm: width of x: got ", D, ", expected at least 1");
     require_same("rms_norm: width of weight", weight.dimension(0), D);
-    require<ValueError>(config.eps >= 0 && std::isfinite(config.eps), "rms_norm: eps: got ", config.eps,
-                        ", expected finite and at least 0");
+    require<ValueError>(config.eps >= 0 && std::isfinite(static_cast<RealOf<ScalarOf<X>>>(config.eps)),
+                        "rms_norm: eps: got ", config.eps, ", expected finite and at least 0");
 }
 
 // 1 / sqrt(mean x^2 + eps).

@@ -19,6 +19,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
+#include <limits>
 #include <mta/core/parallel.hpp>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
@@ -126,12 +128,16 @@ Tensor<ScalarOf<X>, 4> rotate(const X& x, RotaryLayout layout, const RotaryTable
     return out;
 }
 
-inline Tensor<double, 2> rotary_positions(Index first, Index, Index S) {
-    require<ValueError>(first >= 0, "rotary: positions: got a first position of ", first,
-                        ", expected at least 0");
+template <std::integral First>
+Tensor<double, 2> rotary_positions(First first, Index, Index S) {
+    require<ValueError>(std::cmp_greater_equal(first, 0), "rotary: positions: got a first position of ",
+                        +first, ", expected at least 0");
+    const Index last = std::numeric_limits<Index>::max() - S;
+    require<ValueError>(std::cmp_less_equal(first, last), "rotary: positions: got a first position of ",
+                        +first, ", expected at most ", last);
     Tensor<double, 2> positions(Index{1}, S);
     for (Index s = 0; s < S; ++s)
-        positions(0, s) = static_cast<double>(first + s);
+        positions(0, s) = static_cast<double>(static_cast<Index>(first) + s);
     return positions;
 }
 

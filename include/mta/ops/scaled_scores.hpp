@@ -91,6 +91,7 @@ template <TensorOf<4> Out, TensorOf<4> Q, TensorOf<4> K>
 auto scaled_scores_backward(const Out& d_out, const Q& q, const K& k, const ScaledScoresConfig& config = {},
                             const AttentionMask& mask = {MaskRule::none, {}})
     -> ScaledScoresGrads<ScalarOf<Q>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<Q>>, "scaled_scores: d_out holds another scalar");
     const auto scale = detail::scaled_scores_scale(q, k, config, mask);
     const Index H = q.dimension(1), Hkv = k.dimension(1), Sq = q.dimension(2), Sk = k.dimension(2);
     require_same_shape("scaled_scores: d_out", d_out.dimensions(),

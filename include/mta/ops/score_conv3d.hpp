@@ -118,6 +118,8 @@ template <TensorOf<4> Out, TensorOf<4> Scores>
 auto score_conv3d_backward(const Out& d_out, const Scores& scores,
                            const ScoreConv3dParams<ScalarOf<Scores>>& params, ScoreConv3dConfig config = {},
                            const Documents& documents = {}) -> ScoreConv3dGrads<ScalarOf<Scores>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<Scores>>,
+                  "score_conv3d: d_out holds another scalar");
     require_same_shape("score_conv3d: d_out", d_out.dimensions(), scores.dimensions());
     const auto taps = detail::score_conv3d_taps(scores, params.kernel, config, documents);
     ScoreConv3dGrads<ScalarOf<Scores>> g{zeros_like(scores), {zeros_like(params.kernel)}};

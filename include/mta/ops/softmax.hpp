@@ -57,6 +57,7 @@ void softmax_row(In scores, Out out) {
 /// Returns the weights, shaped like scores.
 template <AnyTensor Scores>
 auto softmax_forward(const Scores& scores) -> TensorLike<Scores> {
+    static_assert(rank_of<Scores> >= 1, "softmax: scores need an axis");
     require(scores.dimension(rank_of<Scores> - 1) > 0, "softmax: scores: got shape ", scores.dimensions(),
             ", expected at least 1 entry along the last axis");
     auto out = zeros_like(scores);
@@ -69,6 +70,7 @@ auto softmax_forward(const Scores& scores) -> TensorLike<Scores> {
 template <AnyTensor Out, AnyTensor Scores, AnyTensor Weights>
 auto softmax_backward(const Out& d_out, const Scores& scores, const Weights& weights)
     -> SoftmaxGrads<ScalarOf<Scores>, rank_of<Scores>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<Scores>>, "softmax: d_out holds another scalar");
     require_same_shape("softmax: d_out", d_out.dimensions(), scores.dimensions());
     require_same_shape("softmax: weights", weights.dimensions(), scores.dimensions());
     require(scores.dimension(rank_of<Scores> - 1) > 0, "softmax: scores: got shape ", scores.dimensions(),

@@ -93,6 +93,7 @@ void sparsemax_backward_row(DOut d_out, In scores, Weights weights, DIn d_scores
 /// Returns the weights, shaped like scores.
 template <AnyTensor Scores>
 auto sparsemax_forward(const Scores& scores) -> TensorLike<Scores> {
+    static_assert(rank_of<Scores> >= 1, "sparsemax: scores need an axis");
     require(scores.dimension(rank_of<Scores> - 1) > 0, "sparsemax: scores: got shape ", scores.dimensions(),
             ", expected at least 1 entry along the last axis");
     auto out = zeros_like(scores);
@@ -105,6 +106,7 @@ auto sparsemax_forward(const Scores& scores) -> TensorLike<Scores> {
 template <AnyTensor Out, AnyTensor Scores, AnyTensor Weights>
 auto sparsemax_backward(const Out& d_out, const Scores& scores, const Weights& weights)
     -> SparsemaxGrads<ScalarOf<Scores>, rank_of<Scores>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<Scores>>, "sparsemax: d_out holds another scalar");
     require_same_shape("sparsemax: d_out", d_out.dimensions(), scores.dimensions());
     require_same_shape("sparsemax: weights", weights.dimensions(), scores.dimensions());
     require(scores.dimension(rank_of<Scores> - 1) > 0, "sparsemax: scores: got shape ", scores.dimensions(),

@@ -80,6 +80,7 @@ template <TensorOf<4> Out, TensorOf<4> Weights, TensorOf<4> V>
 auto weighted_values_backward(const Out& d_out, const Weights& weights, const V& v,
                               const AttentionMask& mask = {MaskRule::none, {}})
     -> WeightedValuesGrads<ScalarOf<Weights>> {
+    static_assert(std::is_same_v<ScalarOf<Out>, ScalarOf<V>>, "weighted_values: d_out holds another scalar");
     detail::weighted_values_check(weights, v, mask);
     const Index H = weights.dimension(1), Hkv = v.dimension(1), Sq = weights.dimension(2);
     const Index Sk = v.dimension(2), Dv = v.dimension(3), heads_per_value_head = H / Hkv;
