@@ -114,6 +114,13 @@ TEST_CASE("eval: metadata") {
     }
 }
 
+TEST_CASE("eval: the seed of the input is passed on") {
+    auto in = full_input();
+    CHECK_FALSE(evaluated(in, {DType::F64, false}).metadata_value("mta.seed").has_value());
+    in.metadata = io::Metadata{{"mta.seed", "17"}};
+    CHECK(evaluated(in, {DType::F64, false}).metadata_value("mta.seed") == "17");
+}
+
 TEST_CASE("eval: properties, the same bits again and with the inputs in another order") {
     auto in = full_input();
     const auto once = io::serialise_safetensors(evaluated(in, {DType::F64, true}));

@@ -5,8 +5,8 @@
 //               configured; optional d_out.
 // Tensors out   out; with d_out grad.q, grad.k, grad.v, grad.<parameter>; with trace stage.<name> and, with
 //               d_out, stage.d_<name>.
-// Metadata out  mta.config, mta.generator, sha256.<tensor>. Where the input carries sha256.<tensor>, it must
-//               hold.
+// Metadata out  mta.config, mta.generator, the input's mta.seed if it has one, sha256.<tensor>. Where the input
+//               carries sha256.<tensor>, it must hold.
 // Errors        FileError: a tensor is missing, misnamed, damaged or not floating point. ShapeError: its
 //               shape against the configuration. UnsupportedError: the reference would not fit into memory.
 #pragma once
@@ -185,6 +185,7 @@ class Evaluation {
         io::Metadata metadata{{"mta.config", to_json(config_).dump()},
                               {"mta.generator", sentence("mta ", MTA_VERSION_STRING, " reference ",
                                                          io::dtype_name(options_.dtype))}};
+        if (const auto seed = in_.metadata_value("mta.seed")) metadata.emplace_back("mta.seed", *seed);
         for (const auto& t : out_.tensors)
             metadata.emplace_back("sha256." + t.name, sha256(t.bytes));
         out_.metadata = std::move(metadata);
