@@ -217,8 +217,7 @@ auto multi_token_attention_forward(const Q& q, const K& k, const V& v,
         detail::mix_scores_forward(*t.logits, params.pre, plan.pre_conv, plan.mask, t.pre_conv, t.pre_mix);
     const auto weights =
         detail::normalise_forward(causal_mask_inf_forward(mixed, plan.mask), config.normalise);
-    t.weights =
-        causal_mask_zero_forward(weights, plan.mask);  // a row without a finite score is NaN as a whole
+    t.weights = causal_mask_zero_forward(weights, plan.mask);  // a row without a finite score is all NaN
     const auto* final_weights = &detail::mix_scores_forward(*t.weights, params.post, plan.post_conv,
                                                             plan.mask, t.post_conv, t.post_mix);
     if (call.training && config.dropout > 0)

@@ -29,21 +29,19 @@ struct FileComparison {
     std::vector<TensorComparison> tensors;  // in the order of the pipeline, others last
     std::vector<std::string> extra;         // names that only the actual file holds
 
-    /// agrees, mismatch, or mistrusted when no element was compared.
-    ExitCode exit_code() const {
-        bool compared = false;
-        for (const auto& t : tensors) {
-            if (t.missing || t.comparison.verdict == check::Verdict::mismatch) return ExitCode::mismatch;
-            compared = compared || t.comparison.compared > 0;
-        }
-        return compared ? ExitCode::agrees : ExitCode::mistrusted;
-    }
-
     /// The first tensor that is wrong or missing, or nullptr.
     const TensorComparison* first_wrong() const {
         for (const auto& t : tensors)
             if (t.missing || t.comparison.verdict == check::Verdict::mismatch) return &t;
         return nullptr;
+    }
+
+    /// agrees, mismatch, or mistrusted when no element was compared.
+    ExitCode exit_code() const {
+        if (first_wrong() != nullptr) return ExitCode::mismatch;
+        for (const auto& t : tensors)
+            if (t.comparison.compared > 0) return ExitCode::agrees;
+        return ExitCode::mistrusted;
     }
 };
 
