@@ -37,7 +37,8 @@ leg_dev() {
 }
 
 leg_hygiene() {
-    python3 tests/hygiene/self_test.py && python3 tests/hygiene/check.py
+    python3 tests/hygiene/self_test.py && python3 tests/hygiene/check.py &&
+        python3 tests/mutations/run.py --list >/dev/null
 }
 
 leg_headers() {

@@ -110,6 +110,20 @@ def parse_options(arguments):
     return parser.parse_args(arguments)
 
 
+def list_mutations(root, mutations):
+    """Prints names and reasons; 1 when a mutation no longer fits the file it breaks."""
+    stale = []
+    for mutation in mutations:
+        print(f"{mutation.label}: {mutation.why}")
+        try:
+            mutated_text(root, mutation)
+        except ValueError as error:
+            stale.append(f"stale: {mutation.label}: {error}")
+    for line in stale:
+        print(line, file=sys.stderr)
+    return 1 if stale else 0
+
+
 def main(arguments=None):
     options = parse_options(arguments)
     try:
@@ -118,9 +132,7 @@ def main(arguments=None):
         print(f"mutations: {error}", file=sys.stderr)
         return 2
     if options.list:
-        for mutation in mutations:
-            print(f"{mutation.label}: {mutation.why}")
-        return 0
+        return list_mutations(options.root, mutations)
     if not mutations:
         print(f"mutations: got none that match '{options.only}', expected at least one", file=sys.stderr)
         return 2
