@@ -13,8 +13,8 @@
 //           2. Rows of post_conv and post_mix are no probability distributions and are not renormalised.
 //           3. Masking C, M, A and F to 0 again changes no visible value (heads mix position by
 //              position); it keeps the trace free of entries that no other implementation computes.
-// Errors    ShapeError: shapes of q, k, v or of a parameter against the config. ValueError: scale, eps,
-//           dropout, layer_index, document starts.
+// Errors    ShapeError: shapes of q, k, v or of a parameter against the config; backward: a trace that another
+//           config or call made. ValueError: scale, eps, dropout, layer_index, document starts.
 #pragma once
 
 #include <mta/layers/multi_token_attention_config.hpp>
