@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <mta/oracle/exit_code.hpp>
 #include <mta/oracle/problem.hpp>
 #include <string>
 #include <vector>
@@ -21,6 +22,20 @@ enum class Outcome {
     broke_memory  ///< it wrote where it must not, changed inputs, or left outputs unwritten
 };
 
+/// The exit code with which a program reports this outcome; `answered` alone says nothing about being right.
+constexpr ExitCode exit_code(Outcome outcome) {
+    switch (outcome) {
+        case Outcome::answered:
+            return ExitCode::agrees;
+        case Outcome::refused:
+            return ExitCode::unsupported;
+        case Outcome::broke_memory:
+            return ExitCode::memory;
+        default:
+            return ExitCode::candidate;
+    }
+}
+
 /// What a candidate made of a problem.
 struct Answer {
     Outcome outcome = Outcome::answered;
@@ -29,7 +44,7 @@ struct Answer {
     std::vector<std::string> notes;  // worth saying, no error
 };
 
-/// What is asked: gradients only where the problem has a d_out and the caller wants them.
+/// Gradients are asked for where the problem has a d_out.
 struct Candidate {
     std::string name;                              // "./libmykernel.so:my_mta", "reference float32"
     std::string reproduce;                         // the options that name it on a command line, or empty

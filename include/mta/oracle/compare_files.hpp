@@ -8,11 +8,11 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <mta/check/compare.hpp>
 #include <mta/io/json.hpp>
 #include <mta/io/safetensors.hpp>
 #include <mta/oracle/exit_code.hpp>
+#include <mta/oracle/results.hpp>
 #include <string>
 #include <vector>
 
@@ -46,19 +46,6 @@ struct FileComparison {
 };
 
 namespace detail {
-
-// When a tensor is computed: stages, the output, their gradients from the output back, then those of the inputs.
-inline std::size_t pipeline_position(std::string_view name) {
-    constexpr std::array<std::string_view, 10> stages{"logits",    "pre_conv", "pre_mix", "weights",
-                                                      "post_conv", "post_mix", "dropout", "context",
-                                                      "norm",      "gate"};
-    constexpr std::size_t n = stages.size();
-    for (std::size_t i = 0; i < n; ++i) {
-        if (name == "stage." + std::string(stages[i])) return i;
-        if (name == "stage.d_" + std::string(stages[i])) return 2 * n - i;
-    }
-    return name == "out" ? n : name.starts_with("grad.") ? 2 * n + 1 : 2 * n + 2;
-}
 
 // The elements of a floating-point tensor as double, exactly.
 inline std::vector<double> widened(const io::StoredTensor& t) {
@@ -123,7 +110,7 @@ inline FileComparison compare_files(const io::SafetensorsFile& expected, const i
         result.tensors.push_back(std::move(missing));
     }
     std::stable_sort(result.tensors.begin(), result.tensors.end(), [](const auto& a, const auto& b) {
-        return detail::pipeline_position(a.name) < detail::pipeline_position(b.name);
+        return pipeline_position(a.name) < pipeline_position(b.name);
     });
     for (const auto& got : actual.tensors)
         if (expected.find(got.name) == nullptr) result.extra.push_back(got.name);

@@ -113,26 +113,41 @@ inline void check_inputs(const io::SafetensorsFile& in, const MultiTokenAttentio
     if (in.find("d_out") != nullptr) check_input(in, "d_out", {B, config.heads, S, D});
 }
 
-// Refuses a case whose largest tensors alone would not fit: what is alive at once are the score matrices of
-// every stage, as many of their gradients, copies of both to be written, and temporaries; and about 16
-// tensors of the size of q.
-inline void check_memory(const io::SafetensorsFile& in, const MultiTokenAttentionConfig& config,
-                         EvalOptions options) {
-    const auto& q = in.at("q").shape;
-    const auto extent = [&](std::size_t axis) { return static_cast<double>(q[axis]); };
-    const int stages =
-        2 + config.pre.has_conv() + config.pre.has_mix() + config.post.has_conv() + config.post.has_mix();
-    const int maps = stages * (in.find("d_out") ? 2 : 1) * (options.trace ? 2 : 1) + 3;
-    const double rows = extent(0) * extent(1) * extent(2);
-    const double needed =
-        rows * (maps * extent(2) + 16 * extent(3)) * static_cast<double>(io::dtype_size(options.dtype));
+// What a case needs at once: `maps` score matrices (B, H, S, S) and `vectors` tensors of the size of q.
+struct MemoryNeed {
+    std::vector<std::int64_t> q;  // shape
+    int maps = 0;
+    int vectors = 16;
+    std::size_t element_size = sizeof(double);
+
+    double bytes() const {
+        const auto extent = [&](std::size_t axis) { return static_cast<double>(q[axis]); };
+        return extent(0) * extent(1) * extent(2) * (maps * extent(2) + vectors * extent(3)) *
+               static_cast<double>(element_size);
+    }
+};
+
+// Refuses what would not fit into this machine; `what` begins the sentence.
+inline void require_memory(std::string_view what, const MemoryNeed& need) {
     const double memory =
         static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-    if (needed > memory)
-        throw UnsupportedError(sentence("eval: the reference needs about ", std::ceil(needed / 0x1p30),
-                                        " GiB for q of shape ", q, " and ", maps,
+    if (need.bytes() > memory)
+        throw UnsupportedError(sentence(what, ": the reference needs about ", std::ceil(need.bytes() / 0x1p30),
+                                        " GiB for q of shape ", need.q, " and ", need.maps,
                                         " score matrices, expected at most the ", std::floor(memory / 0x1p30),
                                         " GiB of this machine"));
+}
+
+inline int score_stages(const MultiTokenAttentionConfig& config) {
+    return 2 + config.pre.has_conv() + config.pre.has_mix() + config.post.has_conv() + config.post.has_mix();
+}
+
+// Refuses a case whose largest tensors alone would not fit: what is alive at once are the score matrices of
+// every stage, as many of their gradients, copies of both to be written, and temporaries.
+inline void check_memory(const io::SafetensorsFile& in, const MultiTokenAttentionConfig& config,
+                         EvalOptions options) {
+    const int maps = score_stages(config) * (in.find("d_out") ? 2 : 1) * (options.trace ? 2 : 1) + 3;
+    require_memory("eval", {in.at("q").shape, maps, 16, io::dtype_size(options.dtype)});
 }
 
 // One evaluation in one scalar type.

@@ -98,23 +98,32 @@ class Model {
         final_ = weights_;
         mix_forward(false, wide, final_, post_conv_);
     }
-    // Convolution and mixing on one side of the softmax: `scores` in and out, `conv` what the mix read.
+    // A bug: heads are mixed and then convolved.
+    bool mixes_first(const Knobs& k, bool before) const {
+        const auto& config = before ? c_.config.pre : c_.config.post;
+        return (before ? k.pre_mix : k.post_mix).before_conv && config.has_conv() && config.has_mix();
+    }
+    // Convolution and mixing on one side of the softmax: `scores` in and out, `conv` what the second of them read.
     void mix_forward(bool before, bool wide, Grid& scores, Grid& conv) {
         const std::string side = before ? "pre" : "post";
         const auto& config = before ? c_.config.pre : c_.config.post;
+        if (mixes_first(f_, before)) {
+            conv = scores = mix_scores(c_, f_, before, scores, /*wide=*/true, /*adjoint=*/false);
+            keep_scores("stage." + side + "_mix", scores);
+        }
         if (config.has_conv()) {
             if (present(side + "_conv")) scores = conv_forward(c_, f_, before, scores, wide);
             keep_scores("stage." + side + "_conv", scores);
         }
+        if (!config.has_mix() || mixes_first(f_, before)) return;
         conv = scores;
-        if (!config.has_mix()) return;
         if (present(side + "_mix")) scores = mix_scores(c_, f_, before, scores, wide, /*adjoint=*/false);
         keep_scores("stage." + side + "_mix", scores);
     }
 
     void outputs_forward() {
         context_ =
-            context_forward(c_, f_, f_.context_from_weights ? weights_ : final_, reaches_future(c_, f_));
+            context_forward(c_, f_, f_.context_from_weights ? weights_ : final_, reads_future_values(c_, f_));
         keep_outputs("stage.context", context_);
         norm_ = context_;
         if (c_.config.norm) {
@@ -167,16 +176,21 @@ class Model {
     }
 
     void scores_backward(const Grid& d_context) {
-        const bool wide = reaches_future(c_, g_);
+        const bool wide = reaches_future(c_, g_), reads = reads_future_values(c_, g_);
         Grid d_v(c_.B, c_.Hkv, c_.S, c_.D);
-        context_backward_values(c_, g_, d_context, final_, weights_, wide, d_v);
-        Grid d = context_backward_weights(c_, g_, d_context, final_, wide);
+        context_backward_values(c_, g_, d_context, final_, weights_, reads, d_v);
+        Grid d = context_backward_weights(c_, g_, d_context, final_, reads);
         mix_backward(false, wide, d, weights_, post_conv_);
         keep_scores("stage.d_weights", d);
         Grid from_output(c_.B, c_.H, c_.S, 1);
         for (std::size_t n = 0; n < d_context.x.size(); ++n)
             from_output.x[n / static_cast<std::size_t>(c_.D)] += d_context.x[n] * context_.x[n];
-        d = weights_backward(c_, g_, mixed_, weights_, d, from_output);
+        const Grid remade = g_.weights_from_logits ? weights_forward(c_, g_, logits_) : Grid();
+        d = weights_backward(c_, g_, mixed_,
+                             g_.weights_from_logits    ? remade
+                             : g_.final_weights_factor ? final_
+                                                       : weights_,
+                             d, from_output);
         mix_backward(true, wide, d, logits_, pre_conv_);
         keep_scores("stage.d_logits", d);
         Grid d_q(c_.B, c_.H, c_.S, c_.D), d_k(c_.B, c_.Hkv, c_.S, c_.D);
@@ -185,24 +199,32 @@ class Model {
         keep_vectors("grad.k", d_k);
         keep_vectors("grad.v", d_v);
     }
-    // Backwards through mixing and convolution; `scores` are their input, `conv` what the mix read.
+    // Backwards through mixing and convolution; `scores` are their input, `conv` what the second of them read.
     void mix_backward(bool before, bool wide, Grid& d, const Grid& scores, const Grid& conv) {
-        const std::string side = before ? "pre" : "post";
-        const auto& config = before ? c_.config.pre : c_.config.post;
-        if (config.has_mix()) {
-            keep_scores("stage.d_" + side + "_mix", d);
-            const MixKnobs &p = before ? p_.pre_mix : p_.post_mix, &g = before ? g_.pre_mix : g_.post_mix;
-            keep_parameter(
-                side + ".mix",
-                p.skip ? zeros(side + ".mix")
-                       : mix_backward_weights(c_, p_, before, d, p.from_conv_input ? scores : conv, wide));
-            if (!g.skip) d = mix_scores(c_, g_, before, d, wide, /*adjoint=*/true);
+        if (mixes_first(g_, before)) {
+            conv_stage_backward(before, wide, d, conv);
+            return mix_stage_backward(before, /*wide=*/true, d, scores);
         }
-        if (!config.has_conv()) return;
+        const bool from_input = (before ? p_.pre_mix : p_.post_mix).from_conv_input;
+        mix_stage_backward(before, wide, d, from_input ? scores : conv);
+        conv_stage_backward(before, wide, d, scores);
+    }
+    void mix_stage_backward(bool before, bool wide, Grid& d, const Grid& in) {
+        const std::string side = before ? "pre" : "post";
+        if (!(before ? c_.config.pre : c_.config.post).has_mix()) return;
+        keep_scores("stage.d_" + side + "_mix", d);
+        const MixKnobs &p = before ? p_.pre_mix : p_.post_mix, &g = before ? g_.pre_mix : g_.post_mix;
+        keep_parameter(side + ".mix",
+                       p.skip ? zeros(side + ".mix") : mix_backward_weights(c_, p_, before, d, in, wide));
+        if (!g.skip) d = mix_scores(c_, g_, before, d, wide, /*adjoint=*/true);
+    }
+    void conv_stage_backward(bool before, bool wide, Grid& d, const Grid& in) {
+        const std::string side = before ? "pre" : "post";
+        if (!(before ? c_.config.pre : c_.config.post).has_conv()) return;
         keep_scores("stage.d_" + side + "_conv", d);
         const ConvKnobs &p = before ? p_.pre : p_.post, &g = before ? g_.pre : g_.post;
-        keep_parameter(side + ".kernel", p.skip ? zeros(side + ".kernel")
-                                                : conv_backward_kernel(c_, p_, before, d, scores, wide));
+        keep_parameter(side + ".kernel",
+                       p.skip ? zeros(side + ".kernel") : conv_backward_kernel(c_, p_, before, d, in, wide));
         if (!g.skip) d = conv_backward_scores(c_, g_, before, d, wide);
     }
     std::vector<double> zeros(const std::string& parameter) const {

@@ -34,7 +34,7 @@ inline Grid context_forward(const ModelContext& c, const Knobs& k, const Grid& f
         for (Index h = 0; h < c.H; ++h)
             for (Index i = 0; i < c.S; ++i) {
                 const KeyRange range = c.keys(k, b, i, wide);
-                const Index kv = c.key_value_head(h, k.values_interleaved);
+                const Index kv = c.key_value_head(k, h, k.values_interleaved);
                 for (Index d = 0; d < c.D; ++d) {
                     Sum sum;
                     for (Index j = range.begin; j < range.end; ++j)
@@ -75,7 +75,7 @@ inline Grid context_backward_weights(const ModelContext& c, const Knobs& k, cons
             for (Index i = 0; i < c.S; ++i) {
                 const KeyRange range = c.keys(k, b, i, wide);
                 for (Index j = range.begin; j < range.end; ++j) {
-                    const auto v = mta::row(c.problem.v, b, c.key_value_head(h, k.values_interleaved), j);
+                    const auto v = mta::row(c.problem.v, b, c.key_value_head(k, h, k.values_interleaved), j);
                     Sum sum;
                     for (std::size_t d = 0; d < v.size(); ++d)
                         c.arithmetic.add(sum, d_context.row(b, h, i)[d], v[d]);
@@ -95,7 +95,7 @@ inline void context_backward_values(const ModelContext& c, const Knobs& k, const
     for (Index b = 0; b < c.B; ++b)
         for (Index h = 0; h < c.H; ++h) {
             if (k.value_group == GroupKnob::last_head && h % group != group - 1) continue;
-            const Index kv = c.key_value_head(h, k.values_interleaved);
+            const Index kv = c.key_value_head(k, h, k.values_interleaved);
             for (Index i = 0; i < c.S; ++i) {
                 const KeyRange range = c.keys(k, b, i, wide);
                 for (Index j = range.begin; j < range.end; ++j)

@@ -17,7 +17,9 @@ class ParameterSums {
     std::vector<double> finish(BatchKnob knob) const {
         std::vector<double> result(size_);
         const Index rows = knob == BatchKnob::first ? std::min<Index>(1, c_.B) : c_.B;
-        const double share = knob == BatchKnob::mean ? 1 / static_cast<double>(c_.B) : 1;
+        const double share = knob == BatchKnob::mean    ? 1 / static_cast<double>(c_.B)
+                             : knob == BatchKnob::twice ? 2
+                                                        : 1;
         for (std::size_t n = 0; n < size_; ++n) {
             Sum sum;
             for (Index b = 0; b < rows; ++b)
@@ -33,14 +35,16 @@ class ParameterSums {
     std::vector<Sum> x_;
 };
 
-/// Rows of the scores whose contributions to parameters a bug forgets: the last tile of 4.
+/// Rows of the scores whose contributions to parameters a bug forgets: those of the last tile.
 inline bool row_is_lost(const ModelContext& c, const Knobs& k, Index i) {
-    return k.last_query_tile_lost && i >= (c.S - 1) / 4 * 4;
+    return k.last_query_tile_lost && i >= (c.S - 1) / k.tile * k.tile;
 }
 
 /// The gradient of the convolution's input, everywhere that the convolution read.
 inline Grid conv_backward_scores(const ModelContext& c, const Knobs& k, bool before, const Grid& d_out,
                                  bool wide) {
+    const ConvKnobs& own = before ? k.pre : k.post;
+    if (own.not_transposed) return conv_forward(c, k, before, d_out, wide);
     const Convolution conv(c, k, before);
     Sums sums(c.B, c.H, c.S, c.S);
     for (Index b = 0; b < c.B; ++b)
@@ -74,7 +78,7 @@ inline std::vector<double> conv_backward_kernel(const ModelContext& c, const Kno
                 for (Index j = range.begin; j < range.end; ++j) {
                     const double d = d_out.row(b, h, i)[j];
                     conv.walk(b, i, j, [&](Index a, Index t, Index p, Index q) {
-                        sums.add(b, conv.place(h, a, t), in.row(b, h, p)[q], d);
+                        sums.add(b, conv.place(h, a, t), conv.input(in, b, h, i, p, q), d);
                     });
                 }
             }

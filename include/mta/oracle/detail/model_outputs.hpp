@@ -10,9 +10,13 @@ namespace mta::oracle::detail {
 class Norm {
   public:
     Norm(const ModelContext& c, const Knobs& k) : c_{c}, k_{k.norm}, batch_{k.batch} {
-        const RmsNormConfig config{c.config.eps, *c.config.norm,
-                                   c.config.layer_index + (k_.layer_from_one ? 1 : 0)};
+        RmsNormConfig config{c.config.eps, *c.config.norm,
+                             c.config.layer_index + (k_.layer_from_one ? 1 : 0)};
+        if (k_.other_factor && config.factor != RmsNormFactor::one)
+            config.factor =
+                config.factor == RmsNormFactor::depth ? RmsNormFactor::layer : RmsNormFactor::depth;
         factor_ = k_.no_factor ? 1 : rms_norm_factor(config);
+        eps_ = k_.no_eps ? 0 : k_.small_eps ? c.config.eps / 10 : c.config.eps;
         together_ = k_.all_heads ? c.H : 1;
     }
 
@@ -58,14 +62,17 @@ class Norm {
     }
 
   private:
-    double weight(Index d) const { return k_.no_weight ? 1 : c_.problem.params.norm->weight(d); }
+    double weight(Index d) const {
+        const double own = c_.problem.params.norm->weight(d);
+        return k_.no_weight ? 1 : k_.weight_plus_one ? 1 + own : own;
+    }
 
     // How the inverse depends on an element: d inverse / d x = -slope * x.
     double slope(double inverse) const {
         const double width = static_cast<double>(c_.D * together_);
         if (k_.sum_of_squares) return inverse * inverse * inverse;
         if (!k_.eps_outside) return inverse * inverse * inverse / width;
-        return inverse * inverse / (width * (1 / inverse - c_.config.eps));
+        return inverse * inverse / (width * (1 / inverse - eps_));
     }
 
     // Calls f(b, h, i, centre, inverse) for the vector of every head of every token.
@@ -88,14 +95,14 @@ class Norm {
                 c_.arithmetic.add(sum, z, z);
             }
         const double width = k_.sum_of_squares ? 1 : static_cast<double>(c_.D * together_);
-        const double mean = c_.arithmetic.finish(sum) / width, eps = k_.no_eps ? 0 : c_.config.eps;
-        return accumulated(c_, k_.eps_outside ? 1 / (std::sqrt(mean) + eps) : 1 / std::sqrt(mean + eps));
+        const double mean = c_.arithmetic.finish(sum) / width;
+        return accumulated(c_, k_.eps_outside ? 1 / (std::sqrt(mean) + eps_) : 1 / std::sqrt(mean + eps_));
     }
 
     const ModelContext& c_;
     NormKnobs k_;
     BatchKnob batch_;
-    double factor_ = 1;
+    double factor_ = 1, eps_ = 0;
     Index together_ = 1;  // heads that share a statistic
 };
 

@@ -63,7 +63,9 @@ struct ModelContext {
     KeyRange keys(const Knobs& k, Index b, Index i, bool wide = false) const {
         KeyRange range = document(b, i, k.ignore_documents);
         if (config.mask != MaskRule::none && !wide)
-            range.end = i + (k.strict_mask && i > range.begin ? 0 : 1);
+            range.end = std::min(range.end, i + (k.strict_mask && i > range.begin ? 0
+                                                 : k.loose_mask                   ? 2
+                                                                                  : 1));
         return range;
     }
     double scale(const Knobs& k) const {
@@ -77,11 +79,19 @@ struct ModelContext {
                 return right * right;
             case ScaleKnob::over_heads:
                 return 1 / std::sqrt(static_cast<double>(D * H));
+            case ScaleKnob::inverse:
+                return 1 / right;
+            case ScaleKnob::log2e:
+                return right / std::log(2.0);
             default:
                 return right;
         }
     }
-    Index key_value_head(Index h, bool interleaved) const { return interleaved ? h % Hkv : h / (H / Hkv); }
+    /// What the logits are multiplied with when they are computed; the rest comes with the weights.
+    double early_scale(const Knobs& k) const { return k.late_scale ? 1 : scale(k); }
+    Index key_value_head(const Knobs& k, Index h, bool interleaved) const {
+        return k.first_kv_head ? 0 : interleaved ? h % Hkv : h / (H / Hkv);
+    }
 };
 
 /// Whether weights, or what follows them, are computed for keys of the future too.
@@ -89,10 +99,15 @@ inline bool reaches_future(const ModelContext& c, const Knobs& k) {
     return c.config.mask != MaskRule::none && (k.future != FutureKnob::hidden || !k.post.output_masked);
 }
 
+/// Whether the values of the future are read.
+inline bool reads_future_values(const ModelContext& c, const Knobs& k) {
+    return reaches_future(c, k) && !k.causal_values;
+}
+
 /// Logits of every key of the document, the future's included. (B, H, S, S)
 inline Grid logits_forward(const ModelContext& c, const Knobs& k) {
     Grid logits(c.B, c.H, c.S, c.S);
-    const double scale = c.scale(k);
+    const double scale = c.early_scale(k);
     const Precision m = c.arithmetic.profile().multiply;
     for (Index b = 0; b < c.B; ++b)
         for (Index h = 0; h < c.H; ++h)
@@ -100,7 +115,7 @@ inline Grid logits_forward(const ModelContext& c, const Knobs& k) {
                 const KeyRange range = c.document(b, i, k.ignore_documents || k.pre.ignore_documents);
                 const auto q = mta::row(c.problem.q, b, h, i);
                 for (Index j = range.begin; j < range.end; ++j) {
-                    const auto key = mta::row(c.problem.k, b, c.key_value_head(h, k.keys_interleaved), j);
+                    const auto key = mta::row(c.problem.k, b, c.key_value_head(k, h, k.keys_interleaved), j);
                     Sum sum;
                     for (std::size_t d = 0; d < q.size(); ++d)
                         c.arithmetic.add(sum, c.stored(m, q[d]), c.stored(m, key[d]));
@@ -114,13 +129,13 @@ inline Grid logits_forward(const ModelContext& c, const Knobs& k) {
 inline void logits_backward(const ModelContext& c, const Knobs& k, const Grid& d_logits, Grid& d_q,
                             Grid& d_k) {
     Sums q_sums(c.B, c.H, c.S, c.D), k_sums(c.B, c.Hkv, c.S, c.D);
-    const double scale = c.scale(k), q_scale = k.query_unscaled ? 1 : scale,
+    const double scale = c.early_scale(k), q_scale = k.query_unscaled ? 1 : scale,
                  k_scale = k.key_unscaled ? 1 : scale;
     const Index group = c.H / c.Hkv;
     for (Index b = 0; b < c.B; ++b)
         for (Index h = 0; h < c.H; ++h)
             for (Index i = 0; i < c.S; ++i) {
-                const Index kv = c.key_value_head(h, k.keys_interleaved);
+                const Index kv = c.key_value_head(k, h, k.keys_interleaved);
                 const bool lost = k.key_group == GroupKnob::last_head && h % group != group - 1;
                 for (Index j = 0; j < c.S; ++j) {
                     const double d = c.stored(c.weights(), d_logits.row(b, h, i)[j]);
@@ -150,23 +165,25 @@ class Convolution {
           kernel_{(before ? c.problem.params.pre : c.problem.params.post).conv->kernel},
           rule_{before ? c.rule(k) : MaskRule::none},
           no_documents_{k_.ignore_documents || k.ignore_documents},
-          left_{config_.key_padding == KeyPadding::both   ? (config_.key_kernel - 1) / 2
-                : config_.key_padding == KeyPadding::left ? config_.key_kernel - 1
-                                                          : 0} {}
+          left_{keys_before(k_.padding.value_or(config_.key_padding))},
+          above_{config_.query_kernel - 1 - k_.query_shift -
+                 (k_.centred_queries ? config_.query_kernel / 2 : 0)},
+          lost_query_{k_.lost_query_tap == last_tap ? config_.query_kernel - 1 : k_.lost_query_tap},
+          lost_key_{k_.lost_key_tap == last_tap ? config_.key_kernel - 1 : k_.lost_key_tap} {}
 
     /// Calls f(a, c, p, q) for every tap of output (i, j) that counts.
     template <class F>
     void walk(Index b, Index i, Index j, F&& f) const {
         const KeyRange document = c_.document(b, i, no_documents_);
         for (Index a = 0; a < config_.query_kernel; ++a) {
-            Index p = i - (config_.query_kernel - 1) + a + k_.query_shift;
-            if (a == k_.lost_query_tap || !inside(p, document)) continue;
+            Index p = i - above_ + a;
+            if (a == lost_query_ || !inside(p, document)) continue;
             if (k_.query_tile > 0 && p / k_.query_tile != i / k_.query_tile) continue;
             for (Index t = 0; t < config_.key_kernel; ++t) {
                 Index q = j - left_ + t + k_.key_shift;
-                if (t == k_.lost_key_tap || !inside(q, document)) continue;
+                if (t == lost_key_ || !inside(q, document)) continue;
                 if (k_.key_tile > 0 && q / k_.key_tile != j / k_.key_tile) continue;
-                if (reads(i, p, q)) f(a, t, p, q);
+                if (k_.input_infinite || reads(i, p, q)) f(a, t, p, q);
             }
         }
     }
@@ -185,8 +202,18 @@ class Convolution {
     double tap(Index h, Index a, Index t) const { return kernel_.data()[place(h, a, t)]; }
     std::size_t size() const { return static_cast<std::size_t>(kernel_.size()); }
     bool residual() const { return k_.residual; }
+    /// What the convolution finds at (p, q) for row i.
+    double input(const Grid& in, Index b, Index h, Index i, Index p, Index q) const {
+        if (k_.input_infinite && !reads(i, p, q)) return -std::numeric_limits<double>::infinity();
+        return in.row(b, h, p)[q];
+    }
 
   private:
+    Index keys_before(KeyPadding padding) const {
+        return padding == KeyPadding::both   ? (config_.key_kernel - 1) / 2
+               : padding == KeyPadding::left ? config_.key_kernel - 1
+                                             : 0;
+    }
     bool inside(Index& position, KeyRange document) const {
         if (document.contains(position)) return true;
         if (k_.edge == EdgeKnob::zero) return false;
@@ -207,7 +234,7 @@ class Convolution {
     const Tensor<double, 3>& kernel_;
     MaskRule rule_;
     bool no_documents_;
-    Index left_;
+    Index left_, above_, lost_query_, lost_key_;
 };
 
 /// Convolution of the scores at every key that gets weight (`wide`: or that a bug may read).
@@ -221,7 +248,7 @@ inline Grid conv_forward(const ModelContext& c, const Knobs& k, bool before, con
                 for (Index j = range.begin; j < range.end; ++j) {
                     Sum sum;
                     conv.walk(b, i, j, [&](Index a, Index t, Index p, Index q) {
-                        c.arithmetic.add(sum, conv.tap(h, a, t), in.row(b, h, p)[q]);
+                        c.arithmetic.add(sum, conv.tap(h, a, t), conv.input(in, b, h, i, p, q));
                     });
                     const double old = conv.residual() ? in.row(b, h, i)[j] : 0;
                     out.row(b, h, i)[j] =

@@ -6,8 +6,6 @@
 
 namespace mta::oracle::detail {
 
-inline constexpr Index softmax_tile = 8;  // keys per tile of the bugs that concern tiles
-
 // Rounds as the accumulator does.
 inline double accumulated(const ModelContext& c, double x) {
     return c.stored(c.arithmetic.profile().accumulate, x);
@@ -23,6 +21,8 @@ inline double exponential(const ModelContext& c, SoftmaxKnob knob, double score,
     switch (knob) {
         case SoftmaxKnob::no_maximum:
             return round_to(Precision::fp32, std::exp(score));
+        case SoftmaxKnob::masked_maximum:
+            return round_to(Precision::fp32, std::exp(score - std::max(maximum, 0.0)));
         case SoftmaxKnob::base_two:
             return accumulated(c, std::exp2(score - maximum));
         default:
@@ -30,13 +30,14 @@ inline double exponential(const ModelContext& c, SoftmaxKnob knob, double score,
     }
 }
 
-inline SoftmaxRow softmax_row(const ModelContext& c, SoftmaxKnob knob, const std::vector<double>& scores) {
+inline SoftmaxRow softmax_row(const ModelContext& c, SoftmaxKnob knob, Index keys_per_tile,
+                              const std::vector<double>& scores) {
     SoftmaxRow row{scores, 0};
     double maximum = -std::numeric_limits<double>::infinity(), reference = maximum;
     for (const double m : scores)
         maximum = std::max(maximum, m);
     Sum sum;
-    const std::size_t tile = softmax_tile;
+    const auto tile = static_cast<std::size_t>(keys_per_tile);
     for (std::size_t n = 0; n < scores.size(); ++n) {
         if (knob == SoftmaxKnob::not_rescaled) {
             if (n % tile == 0)
@@ -76,6 +77,16 @@ inline bool is_softmax(const ModelContext& c, const Knobs& k) {
     return (c.config.normalise == Normalise::softmax) != (k.softmax == SoftmaxKnob::other_kind);
 }
 
+// The score of a masked key when heads are mixed after the mask: -infinity, or not a number.
+inline double mixed_mask(const ModelContext& c, Index h) {
+    const auto& w = c.problem.params.pre.mix->mix;
+    const Index size = c.config.pre.mix_group;
+    double sum = 0;
+    for (Index s = 0; s < size; ++s)
+        sum += w.data()[h * size + s] * -std::numeric_limits<double>::infinity();
+    return sum;
+}
+
 // The scores of one row from which weights are made; keys of the future as the switch says.
 inline std::vector<double> row_scores(const ModelContext& c, const Knobs& k, const Grid& mixed, Index b,
                                       Index h, Index i) {
@@ -87,7 +98,10 @@ inline std::vector<double> row_scores(const ModelContext& c, const Knobs& k, con
         scores.push_back(!future                                      ? m
                          : k.future == FutureKnob::zero               ? 0
                          : k.future == FutureKnob::minus_ten_thousand ? -1e4
+                         : k.future == FutureKnob::mixed_infinity     ? mixed_mask(c, h)
                                                                       : m);
+        if (k.late_scale) scores.back() *= c.scale(k);
+        if (k.row_constant != 0) scores.back() += k.row_constant * static_cast<double>(i % 3 + h + 1);
     }
     return scores;
 }
@@ -99,9 +113,10 @@ inline Grid weights_forward(const ModelContext& c, const Knobs& k, const Grid& m
             for (Index i = 0; i < c.S; ++i) {
                 const Index begin = c.keys(k, b, i, false).begin;
                 const auto scores = row_scores(c, k, mixed, b, h, i);
-                auto row =
-                    is_softmax(c, k) ? softmax_row(c, k.softmax, scores).weights : sparsemax_row(c, scores);
-                if (k.softmax == SoftmaxKnob::twice) row = softmax_row(c, SoftmaxKnob::right, row).weights;
+                auto row = is_softmax(c, k) ? softmax_row(c, k.softmax, k.tile, scores).weights
+                                            : sparsemax_row(c, scores);
+                if (k.softmax == SoftmaxKnob::twice)
+                    row = softmax_row(c, SoftmaxKnob::right, k.tile, row).weights;
                 for (std::size_t n = 0; n < row.size(); ++n)
                     weights.row(b, h, i)[begin + static_cast<Index>(n)] = c.stored(c.weights(), row[n]);
             }
@@ -113,7 +128,7 @@ inline double row_term(const ModelContext& c, const Knobs& k, const std::vector<
                        const std::vector<double>& d, double from_output) {
     Sum sum;
     const auto counted = k.row_term == RowTermKnob::of_first_tile
-                             ? std::min<std::size_t>(weights.size(), softmax_tile)
+                             ? std::min(weights.size(), static_cast<std::size_t>(k.tile))
                              : weights.size();
     for (std::size_t n = 0; n < counted; ++n)
         c.arithmetic.add(
@@ -152,7 +167,7 @@ inline std::vector<double> normalise_backward_row(const ModelContext& c, const K
                                                   std::vector<double> weights, const std::vector<double>& d,
                                                   double from_output) {
     if (!is_softmax(c, k)) return sparsemax_backward_row(weights, d);
-    const auto inner = softmax_row(c, SoftmaxKnob::right, scores);
+    const auto inner = softmax_row(c, SoftmaxKnob::right, k.tile, scores);
     const double shift = inner.log_sum - c.stored(c.arithmetic.profile().lse, inner.log_sum);
     if (!c.arithmetic.is_exact())
         for (double& w : weights)
@@ -166,6 +181,7 @@ inline std::vector<double> normalise_backward_row(const ModelContext& c, const K
 inline Grid weights_backward(const ModelContext& c, const Knobs& k, const Grid& mixed, const Grid& weights,
                              const Grid& d_weights, const Grid& from_output) {
     Grid d_mixed(c.B, c.H, c.S, c.S);
+    const double late = k.late_scale ? c.scale(k) : 1;
     for (Index b = 0; b < c.B; ++b)
         for (Index h = 0; h < c.H; ++h)
             for (Index i = 0; i < c.S; ++i) {
@@ -179,9 +195,9 @@ inline Grid weights_backward(const ModelContext& c, const Knobs& k, const Grid& 
                                                       from_output.row(b, h, i)[0]);
                 for (std::size_t n = 0; n < d.size(); ++n) {
                     const Index j = begin + static_cast<Index>(n);
-                    const bool constant =
-                        j > i && k.future != FutureKnob::leaked && c.config.mask != MaskRule::none;
-                    d_mixed.row(b, h, i)[j] = constant ? 0 : c.stored(c.scores(), d[n]);
+                    const bool constant = j > i && k.future != FutureKnob::leaked && !k.loose_mask &&
+                                          c.config.mask != MaskRule::none;
+                    d_mixed.row(b, h, i)[j] = constant ? 0 : c.stored(c.scores(), d[n] * late);
                 }
             }
     return d_mixed;

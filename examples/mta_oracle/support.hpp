@@ -1,0 +1,40 @@
+// What the commands of mta-oracle share: safe printing, and checks of options.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <mta/oracle/exit_code.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mta::program {
+
+/// The text with its control characters spelled out. Names come from files and command lines: none may forge
+/// a line or command the terminal.
+std::string one_line(std::string_view text);
+
+/// Prints the sentence on standard error and returns the code as a number.
+int exit_with(oracle::ExitCode code, const std::string& sentence);
+
+/// Prints "mta-oracle: note: <note>" on standard error.
+void print_note(const std::string& note);
+
+/// Throws ShapeError when `out` names the same file as one of `inputs`: results never replace what they were
+/// computed from. Empty names are nobody's.
+void refuse_overwriting(const std::string& option, const std::string& out,
+                        const std::vector<std::string>& inputs);
+
+/// Writes the text, all of it or nothing.
+void write_text(const std::string& path, std::string_view text);
+
+/// Accepts these words.
+CLI::Validator one_of(std::vector<std::string> names);
+
+/// Accepts integers from 0 to 2^64 - 1.
+CLI::Validator whole_number();
+
+/// Accepts finite numbers of at least 0: NaN and infinity would make every comparison fail, or none.
+CLI::Validator tolerance();
+
+}  // namespace mta::program

@@ -1,0 +1,115 @@
+// Reports of a check: one screen of text, JSON, JUnit XML, a picture of where a tensor is wrong.
+// SPDX-License-Identifier: MIT
+//
+// Schema   "mta.check/1" (docs/oracle/reports.md): members are added under the same number, none changes its meaning.
+// Files    appear whole or not at all.
+#pragma once
+
+#include <mta/io/heat_map.hpp>
+#include <mta/oracle/check.hpp>
+#include <mta/oracle/detail/report_json.hpp>
+#include <string>
+
+namespace mta::oracle {
+
+inline constexpr std::string_view check_schema = "mta.check/1";
+
+/// At most a screen: the case that explains most, the others in a line each, and the verdict in the last line.
+inline std::string to_text(const Report& r) {
+    using mta::detail::sentence;
+    std::string text;
+    const CaseReport* shown = r.shown();
+    if (shown != nullptr) text += detail::case_text(r, *shown) + detail::other_failures(r, *shown);
+    text += detail::plain(r.candidate) + ", rounding " + r.rounding +
+            (r.suite.empty() ? "" : ", " + detail::plain(r.suite)) + "\n";
+    if (shown == nullptr) text += detail::agreement_text(r) + detail::trust_text(r);
+    for (const auto& note : r.notes)
+        text += detail::labelled("note", detail::shortened(note, 140));
+    const std::size_t good = r.count(CheckVerdict::agrees) + r.count(CheckVerdict::mistrusted);
+    char seconds[32];
+    std::snprintf(seconds, sizeof seconds, "%.1f", r.seconds);
+    text += sentence(name_of(r.verdict), ": ", good, "/", r.cases.size(), " cases agree, ", seconds,
+                     " s, exit code ", r.exit_code(), "\n");
+    std::string ascii;
+    for (const char c : text)
+        ascii += c == '\n' || (c >= 0x20 && c < 0x7F) ? c : '?';
+    return ascii;
+}
+
+inline Json to_json(const Report& r) {
+    const auto first = r.first_wrong_stage();
+    const CaseReport* shown = r.shown();
+    Json j{{"schema", check_schema},
+           {"generator", detail::sentence("mta ", MTA_VERSION_STRING)},
+           {"candidate", r.candidate},
+           {"rounding", r.rounding},
+           {"suite", r.suite},
+           {"expect", r.owed == Owed::all ? "all" : "forward"},
+           {"verdict", name_of(r.verdict)},
+           {"exit_code", r.exit_code()},
+           {"first_wrong_stage", first ? Json(*first) : Json(nullptr)},
+           {"first_wrong", shown == nullptr ? Json(nullptr) : detail::json_of(shown->judgement.first_wrong)},
+           {"diagnosed", r.diagnosed},
+           {"consistent_with", Json::array()},
+           {"next_best", r.next_best ? detail::json_of(*r.next_best) : Json(nullptr)},
+           {"effects", r.effects},
+           {"reproduce", shown == nullptr ? Json(nullptr) : Json(shown->reproduce)},
+           {"cases", Json::array()},
+           {"trust", detail::json_of(r.trust)},
+           {"notes", r.notes},
+           {"seconds", detail::number_json(r.seconds)}};
+    for (const auto& e : r.consistent_with)
+        j["consistent_with"].push_back(detail::json_of(e));
+    for (const auto& c : r.cases)
+        j["cases"].push_back(detail::json_of(c));
+    return j;
+}
+
+/// The JSON document as text. Bytes that are not UTF-8, which a candidate may have printed, are replaced.
+inline std::string to_json_text(const Report& r) {
+    return to_json(r).dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+}
+
+/// One testcase per case; crashes and broken memory are errors, wrong values failures, refusals skipped.
+inline std::string to_junit(const Report& r) {
+    const std::size_t failures = r.count(CheckVerdict::mismatch) + r.count(CheckVerdict::nondeterministic);
+    const std::size_t errors = r.count(CheckVerdict::crashed) + r.count(CheckVerdict::contract);
+    // An agreement that cannot be trusted must not be green.
+    const bool mistrusted = r.verdict == CheckVerdict::mistrusted;
+    char seconds[32];
+    std::snprintf(seconds, sizeof seconds, "%.6f", r.seconds);
+    std::string text =
+        detail::sentence("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"mta-oracle check ",
+                         detail::xml_text(r.suite), "\" tests=\"", r.cases.size() + mistrusted,
+                         "\" failures=\"", failures + mistrusted, "\" errors=\"", errors, "\" skipped=\"",
+                         r.count(CheckVerdict::unsupported), "\" time=\"", seconds, "\">\n");
+    for (const auto& c : r.cases)
+        text += detail::xml_case(r, c);
+    if (mistrusted)
+        text += "  <testcase classname=\"" + detail::xml_text(r.candidate) +
+                "\" name=\"trust\">\n    <failure message=\"mistrusted: " +
+                detail::xml_text(detail::joined(r.trust.reasons)) + "\"/>\n  </testcase>\n";
+    return text + "</testsuite>\n";
+}
+
+/// Draws the error of the worst tensor of the first mismatch, in units of its tolerance and on a logarithmic scale
+/// from a hundredth of it. Returns false, and writes nothing, when there is no mismatch or it is too large to draw.
+inline bool write_error_map(const std::filesystem::path& path, const Report& r) {
+    constexpr double lowest = -2, highest = 6;
+    if (!r.map || r.map->rows < 1 || r.map->columns < 1 || r.map->rows > 2048 || r.map->columns > 2048)
+        return false;
+    std::vector<double> decades;
+    for (const double error : r.map->error)
+        decades.push_back(std::isfinite(error)
+                              ? std::clamp(std::log10(std::max(error, 1e-300)), lowest, highest)
+                              : highest);
+    io::HeatMapOptions options;
+    options.title = detail::plain(r.map->tensor) + ": log10 of error / tolerance";
+    options.low = lowest;
+    options.high = highest;
+    options.masked = r.map->masked;
+    io::write_heat_map(path, r.map->rows, r.map->columns, decades, options);
+    return true;
+}
+
+}  // namespace mta::oracle

@@ -1,0 +1,286 @@
+// How far a correct implementation may be off, element by element, given where it rounds.
+// SPDX-License-Identifier: MIT
+//
+// Derivation  docs/oracle/tolerances.md. A model of the operator is run exactly and N times with a random error of
+//             up to half a unit in the last place at every rounding point of the profile, forward and backward:
+//                 spread_e = rms over the runs of (perturbed_e - exact_e)
+//                 tol_e    = factor * c(n) * max(spread_e, rms of spread over e's row) + 0.05 u_io max|tensor|
+//                            + 8 ulp of double of max|tensor|
+//             Once for the profile, once with everything in the accumulator's precision and a larger factor, since the
+//             order of sums is the kernel's own; the larger of the two counts.
+//             A row is the last axis, its judged part for score stages. c(n) makes an rms that was estimated from n
+//             numbers an upper bound of it at 99.9 percent: 4.5 for 6 numbers, 1.1 for 500.
+// Factors     chosen from measured errors of correct implementations, see docs/oracle/tolerances.md.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <mta/oracle/detail/judged_positions.hpp>
+#include <mta/oracle/model.hpp>
+#include <mta/oracle/problem.hpp>
+#include <mta/oracle/rounding.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mta::oracle {
+
+/// Calibrated factors between the spread of perturbed runs and the tolerance (docs/oracle/tolerances.md).
+struct ToleranceFactors {
+    double profile =
+        3;  // of runs that follow the profile: roundings that every kernel makes at the same places
+    double accumulator =
+        16;  // of runs in the accumulator's precision alone: the order of sums, exp, cancellation
+};
+
+struct ToleranceOptions {
+    int runs = 6;            // N, perturbed runs of the model
+    std::uint64_t seed = 0;  // of the perturbations
+    ToleranceFactors factors;
+    bool stages = true;         // tolerances of stages too
+    bool low_precision = true;  // the errors of a low-precision run, for the rule of FlashAttention's tests
+};
+
+/// What should come, and how far each element may be off.
+struct Expected {
+    Results reference;      // values, in double
+    Results tolerance;      // the accepted |got - expected| of each element, same names and shapes
+    Results low_precision;  // what the model gives when it rounds as the profile says, without stages
+    std::vector<std::pair<std::string, double>> low_precision_error;  // max error of that run, stages too
+
+    /// max|low precision - reference| of this tensor; nothing where it was not measured.
+    std::optional<double> error_of_low_precision(std::string_view name) const {
+        for (const auto& [tensor, error] : low_precision_error)
+            if (tensor == name) return error;
+        return std::nullopt;
+    }
+};
+
+namespace detail {
+
+// Upper 99.9 percent bound of an rms that was estimated from n independent numbers, over the estimate: the square
+// root of n over the 0.1 percent quantile of chi-squared (Wilson and Hilferty).
+inline double rms_confidence(double n) {
+    const double a = 2.0 / (9.0 * n);
+    const double quantile = std::pow(std::max(0.25, 1 - a - 3.0902 * std::sqrt(a)), 3);
+    return 1.0 / std::sqrt(quantile);
+}
+
+// A copy with the name and shape of t and zeros for values.
+inline NamedTensor zeros_of(const NamedTensor& t) {
+    return {t.name, t.shape, std::vector<double>(t.values.size())};
+}
+
+inline double largest_magnitude(const NamedTensor& t, const JudgedPositions& judged) {
+    double largest = 0;
+    judged.for_each(t, [&](std::size_t n, Index, Index) {
+        if (std::isfinite(t.values[n])) largest = std::max(largest, std::abs(t.values[n]));
+    });
+    return largest;
+}
+
+// Sums of squared deviations of perturbed runs from an exact one.
+class Spread {
+  public:
+    explicit Spread(const Results& exact) : exact_{exact} {
+        for (const auto& t : exact_.tensors)
+            squares_.push_back(zeros_of(t));
+    }
+
+    void add(const Results& perturbed) {
+        ++runs_;
+        for (std::size_t at = 0; at < squares_.size(); ++at) {
+            const auto& got = perturbed.at(squares_[at].name).values;
+            const auto& want = exact_.tensors[at].values;
+            for (std::size_t n = 0; n < want.size(); ++n)
+                squares_[at].values[n] += (got[n] - want[n]) * (got[n] - want[n]);
+        }
+    }
+
+    /// The tolerance of every tensor, for values of about the size of the exact run's.
+    Results tolerances(const JudgedPositions& judged, double factor, double io_roundoff) const {
+        Results r;
+        for (std::size_t at = 0; at < squares_.size(); ++at) {
+            const double largest = largest_magnitude(exact_.tensors[at], judged);
+            NamedTensor t = squares_[at];
+            raise_to_rows(t, judged, factor);
+            const double floor = 0.05 * io_roundoff * largest + 8 * 0x1p-52 * largest;
+            for (double& x : t.values)
+                x += floor;
+            r.put(std::move(t));
+        }
+        return r;
+    }
+
+  private:
+    // Squares become factor * c(n) * max(own rms, rms of the row).
+    void raise_to_rows(NamedTensor& t, const JudgedPositions& judged, double factor) const {
+        const Index width = t.row_length();
+        const Index rows = width == 0 ? 0 : static_cast<Index>(t.values.size()) / width;
+        for (Index r = 0; r < rows; ++r) {
+            const KeyRange part = judged.in_row(t, r);
+            double sum = 0;
+            for (Index j = part.begin; j < part.end; ++j)
+                sum += t.values[static_cast<std::size_t>(r * width + j)];
+            const double numbers = static_cast<double>(part.end - part.begin);
+            const double row = sum / std::max(1.0, numbers), scale = factor * rms_confidence(numbers * runs_);
+            for (Index j = 0; j < width; ++j) {
+                double& x = t.values[static_cast<std::size_t>(r * width + j)];
+                x = part.contains(j) ? scale * std::sqrt(std::max(x, row) / runs_) : 0;
+            }
+        }
+    }
+
+    const Results& exact_;
+    std::vector<NamedTensor> squares_;
+    int runs_ = 0;
+};
+
+inline double largest_error(const NamedTensor& got, const NamedTensor& want, const JudgedPositions& judged) {
+    double largest = 0;
+    judged.for_each(want, [&](std::size_t n, Index, Index) {
+        const double error = std::abs(got.values[n] - want.values[n]);
+        largest = error <= largest ? largest : error;  // NaN stays
+    });
+    return largest;
+}
+
+inline void drop_stages(Results& r) {
+    std::erase_if(r.tensors, [](const auto& t) { return t.name.starts_with("stage."); });
+}
+
+}  // namespace detail
+
+namespace detail {
+
+/// Everything in the accumulator's precision, or finer where the profile is.
+inline RoundingProfile accumulator_only(const RoundingProfile& p) {
+    const auto finer = [&](Precision stored) {
+        return unit_roundoff(stored) < unit_roundoff(p.accumulate) ? stored : p.accumulate;
+    };
+    return {finer(p.io), finer(p.multiply), p.accumulate, finer(p.scores), finer(p.weights), finer(p.lse)};
+}
+
+// Element by element the larger one.
+inline void raise_to(Results& tolerance, const Results& other) {
+    for (auto& t : tolerance.tensors) {
+        const auto& more = other.at(t.name).values;
+        for (std::size_t n = 0; n < t.values.size(); ++n)
+            t.values[n] = std::max(t.values[n], more[n]);
+    }
+}
+
+/// Tolerances of `run(arithmetic, seed)`, a function that gives the results of one run of the model.
+template <class Run>
+Results tolerances(const Run& run, const Results& exact, const RoundingProfile& profile,
+                   const JudgedPositions& judged, const ToleranceOptions& options) {
+    const auto measured = [&](const RoundingProfile& rounding, double factor) {
+        Spread spread(exact);
+        for (int n = 0; n < options.runs; ++n) {
+            const auto seed = options.seed + static_cast<std::uint64_t>(n);
+            spread.add(run(Arithmetic::perturbed(rounding, seed), seed));
+        }
+        return spread.tolerances(judged, factor, unit_roundoff(profile.io));
+    };
+    const RoundingProfile fine = accumulator_only(profile);
+    Results tolerance = measured(fine, options.factors.accumulator);
+    if (!(fine == profile)) raise_to(tolerance, measured(profile, options.factors.profile));
+    return tolerance;
+}
+
+}  // namespace detail
+
+/// What `p` should give under this profile. Values are the library's reference in double.
+inline Expected expect(const Problem& p, const RoundingProfile& profile,
+                       const ToleranceOptions& options = {}) {
+    const detail::JudgedPositions judged(p);
+    const auto run = [&](Arithmetic arithmetic, std::uint64_t = 0) {
+        Results r = run_model(p, arithmetic);
+        if (!options.stages) detail::drop_stages(r);
+        return r;
+    };
+    Expected e;
+    e.reference = reference_results(p, options.stages);
+    e.tolerance = detail::tolerances(run, run(Arithmetic::exact()), profile, judged, options);
+    if (!options.low_precision) return e;
+    Results low = run(Arithmetic::rounded(profile));
+    for (const auto& want : e.reference.tensors)
+        e.low_precision_error.emplace_back(want.name, detail::largest_error(low.at(want.name), want, judged));
+    detail::drop_stages(low);
+    e.low_precision = std::move(low);
+    return e;
+}
+
+/// Accepts no error where rounding has nothing to round: elements of logits to weights that the profile's own
+/// arithmetic computes to the last bit. For data that are made so that this holds in any order of the sums.
+inline void expect_exactly(const Problem& p, const RoundingProfile& profile, Expected& expected) {
+    auto arithmetic = Arithmetic::rounded(profile);
+    const Results rounded = run_model(p, arithmetic);
+    for (auto& t : expected.tolerance.tensors) {
+        if (pipeline_position(t.name) > pipeline_position("stage.weights")) continue;
+        const auto &got = rounded.at(t.name).values, &want = expected.reference.at(t.name).values;
+        for (std::size_t n = 0; n < t.values.size(); ++n)
+            if (got[n] == want[n]) t.values[n] = 0;
+    }
+}
+
+namespace detail {
+
+// The stages of a candidate that a model can go on from: of the right shape and finite where they are judged. What
+// is not judged becomes 0, which no later stage may notice.
+inline Results usable_stages(const Results& got, const Results& reference, const JudgedPositions& judged) {
+    Results usable;
+    for (const auto& t : got.tensors) {
+        const NamedTensor* want = reference.find(t.name);
+        if (!t.name.starts_with("stage.") || want == nullptr || want->shape != t.shape) continue;
+        NamedTensor copy = zeros_of(t);
+        bool finite = true;
+        judged.for_each(t, [&](std::size_t n, Index, Index) {
+            copy.values[n] = t.values[n];
+            finite = finite && std::isfinite(t.values[n]);
+        });
+        if (finite) usable.put(std::move(copy));
+    }
+    return usable;
+}
+
+// What a candidate exports may be rounded to the io type although it went on with more bits. Where it is not, its
+// values carry no such error.
+inline Results jittered(const Results& stages, Precision io, std::uint64_t seed) {
+    Results copy = stages;
+    std::uint64_t stream = 0;
+    for (auto& t : copy.tensors) {
+        Random random(seed, ++stream);
+        const bool rounded =
+            std::all_of(t.values.begin(), t.values.end(), [&](double x) { return round_to(io, x) == x; });
+        if (!rounded) continue;
+        for (double& x : t.values)
+            x += unit_roundoff(io) * x * (static_cast<double>(random.bits()) * 0x1p-31 - 1);
+    }
+    return copy;
+}
+
+}  // namespace detail
+
+/// What each tensor should be, given the stages that the candidate exported: every stage computed from the candidate's
+/// own previous stage. `global` is what expect(p, profile) returned. Nothing when `got` holds no usable stage.
+inline std::optional<Expected> expect_locally(const Problem& p, const RoundingProfile& profile,
+                                              const Results& got, const Expected& global,
+                                              const ToleranceOptions& options = {}) {
+    const detail::JudgedPositions judged(p);
+    const Results stages = detail::usable_stages(got, global.reference, judged);
+    if (stages.tensors.empty()) return std::nullopt;
+    const auto run = [&](Arithmetic arithmetic, std::uint64_t seed) {
+        const Results from = arithmetic.is_exact() ? stages : detail::jittered(stages, profile.io, seed);
+        return run_model(p, arithmetic, {}, &from);
+    };
+    Expected e;
+    e.reference = run(Arithmetic::exact(), 0);
+    e.tolerance = detail::tolerances(run, e.reference, profile, judged, options);
+    return e;
+}
+
+}  // namespace mta::oracle
