@@ -9,159 +9,17 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
 #include <mta/core/parallel.hpp>
-#include <mta/oracle/candidate.hpp>
-#include <mta/oracle/case.hpp>
-#include <mta/oracle/detail/report_data.hpp>
+#include <mta/oracle/detail/check_case.hpp>
 #include <mta/oracle/diagnosis.hpp>
 #include <mta/oracle/memory_contract.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 namespace mta::oracle {
 
-/// One problem of a check; made when it is its turn, since a suite may not fit into memory at once.
-struct CheckCase {
-    std::string name;  // what `--case` takes
-    std::function<Problem()> problem;
-    bool exact = false;  // stages before the context that rounding cannot touch must be right to the last bit
-};
-
-/// The cases of a suite as problems of a check.
-inline std::vector<CheckCase> check_cases(const std::vector<Case>& cases) {
-    std::vector<CheckCase> made;
-    for (const auto& c : cases) {
-        const bool exact = c.fill == "exact-integers" || c.fill == "zero-scores" || c.fill == "one-hot";
-        made.push_back({describe(c), [c] { return make_problem(c); }, exact});
-    }
-    return made;
-}
-
-/// What is assumed of a candidate that was given tensors of this type and said nothing else.
-inline RoundingProfile default_rounding(io::DType dtype) {
-    return parse_rounding(dtype == io::DType::F64    ? "fp64"
-                          : dtype == io::DType::BF16 ? "bf16-flash"
-                          : dtype == io::DType::F16  ? "fp16-flash"
-                                                     : "fp32");
-}
-
-struct CheckOptions {
-    RoundingProfile rounding;
-    ToleranceOptions tolerance;
-    Owed owed = Owed::all;
-    std::string suite;      // for the report
-    std::string arguments;  // of the command line, for the reproduce line: "--rounding bf16-flash"
-    bool diagnose = true, identities = true, power = true;
-    bool declared_deterministic = false;
-    int repeats = 3;  // runs whose bits are compared, on the first case; below 2: none
-    bool stop_at_first_failure = false;
-    /// More that is asked about a case that agrees: probes, the memory contract. A finding's verdict is the second.
-    std::function<std::vector<std::pair<Finding, CheckVerdict>>(const Problem&, std::size_t)> probe;
-    /// Called after each case.
-    std::function<void(const CaseReport&, std::size_t done, std::size_t total)> progress;
-};
-
 namespace detail {
-
-// A problem of a run and what is expected of it.
-struct Prepared {
-    Problem problem;
-    Expected expected;
-};
-
-// Model runs keep the exact and a perturbed result, squares, tolerance and reference: five of everything.
-inline void require_check_fits(const Problem& p) {
-    const int maps = score_stages(p.config.attention) * (p.d_out ? 2 : 1) * 6 + 4;
-    const auto q = p.q.dimensions();
-    require_memory("check", {{q.begin(), q.end()}, maps, 64, sizeof(double)});
-}
-
-inline Prepared prepare(const CheckCase& c, const CheckOptions& options) {
-    Prepared made{c.problem(), {}};
-    if (options.owed == Owed::forward) made.problem.d_out.reset();
-    require_check_fits(made.problem);
-    made.expected = expect(made.problem, options.rounding, options.tolerance);
-    if (c.exact) expect_exactly(made.problem, options.rounding, made.expected);
-    return made;
-}
-
-inline double coarsest_roundoff(const RoundingProfile& p) {
-    double coarsest = unit_roundoff(p.accumulate);
-    for (const Precision stored : {p.io, p.multiply, p.scores, p.weights, p.lse})
-        coarsest = std::max(coarsest, unit_roundoff(stored));
-    return coarsest;
-}
-
-// Where the sums of an identity cancel, a right kernel of this rounding misses its bound too: not judged then.
-inline std::vector<IdentityVerdict> identities_of(const Problem& p, const Results& got, const Results& right,
-                                                  const RoundingProfile& rounding) {
-    auto verdicts = check_identities(p, got, coarsest_roundoff(rounding));
-    if (std::all_of(verdicts.begin(), verdicts.end(), [](const auto& v) { return v.holds; })) return verdicts;
-    const auto reachable = check_identities(p, right, coarsest_roundoff(rounding));
-    for (std::size_t n = 0; n < verdicts.size(); ++n) {
-        if (verdicts[n].holds || verdicts[n].error > 16 * reachable[n].error) continue;
-        verdicts[n].holds = true, verdicts[n].judged = false;
-        verdicts[n].sentence = verdicts[n].statement + ": not judged, ill-conditioned in this arithmetic";
-    }
-    return verdicts;
-}
-
-// Threads cost more than they save on small problems, above all on a busy machine. In-process candidates alone see this.
-class FewThreads {
-  public:
-    explicit FewThreads(const Problem& p) {
-#if defined(_OPENMP)
-        before_ = omp_get_max_threads();
-        if (p.q.size() * p.sequence() < Index{1} << 22) omp_set_num_threads(1);
-#else
-        static_cast<void>(p);
-#endif
-    }
-    FewThreads(const FewThreads&) = delete;
-    FewThreads& operator=(const FewThreads&) = delete;
-    ~FewThreads() {
-#if defined(_OPENMP)
-        omp_set_num_threads(before_);
-#endif
-    }
-
-  private:
-    [[maybe_unused]] int before_ = 1;
-};
-
-inline double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-inline CheckVerdict verdict_of(Outcome outcome) {
-    return outcome == Outcome::answered       ? CheckVerdict::agrees
-           : outcome == Outcome::refused      ? CheckVerdict::unsupported
-           : outcome == Outcome::broke_memory ? CheckVerdict::contract
-                                              : CheckVerdict::crashed;
-}
-
-inline ErrorMap error_map(const Problem& p, const Results& got, const Expected& expected,
-                          const TensorVerdict& t) {
-    const NamedTensor &mine = got.at(t.name), &want = expected.reference.at(t.name);
-    const NamedTensor& tolerance = expected.tolerance.at(t.name);
-    ErrorMap map{t.name, p.name, 1, want.row_length(), {}, {}};
-    if (want.shape.size() >= 2) map.rows = want.shape[want.shape.size() - 2];
-    const auto cells = static_cast<std::size_t>(map.rows * map.columns);
-    map.error.assign(cells, 0);
-    map.masked.assign(cells, 1);
-    JudgedPositions(p).for_each(want, [&](std::size_t n, Index, Index) {
-        const double error = error_in_tolerances(mine.values[n], want.values[n], tolerance.values[n]);
-        map.masked[n % cells] = 0;
-        map.error[n % cells] = std::max(map.error[n % cells], error);
-    });
-    return map;
-}
 
 // One run of check.
 class Checker {
@@ -188,6 +46,12 @@ class Checker {
     }
 
   private:
+    struct Kept {
+        Prepared prepared;
+        Results got;
+    };
+    static constexpr std::size_t most_agreed = 8, most_failed = 6;
+
     std::vector<Prepared> prepare_some(std::size_t begin, std::size_t end) const {
         std::vector<Prepared> prepared(end - begin);
         parallel_for(static_cast<Index>(end - begin), [&](Index n) {
@@ -211,8 +75,8 @@ class Checker {
         c.notes = answer.notes;
         c.verdict = verdict_of(answer.outcome);
         if (answer.outcome == Outcome::answered) judge_answer(c, prepared, answer.results);
-        if (c.verdict == CheckVerdict::agrees) ask_more(c, at, prepared);
-        if (c.failed()) remember_failure(c, prepared, answer);
+        if (c.verdict <= CheckVerdict::mistrusted) ask_more(c, at, prepared);
+        remember(c, prepared, answer);
         if (options_.stop_at_first_failure && c.failed()) stopped_ = true;
         report_.cases.push_back(std::move(c));
         if (options_.progress) options_.progress(report_.cases.back(), report_.cases.size(), cases_.size());
@@ -225,24 +89,19 @@ class Checker {
         if (!c.judgement.agrees()) c.verdict = CheckVerdict::mismatch;
         if (options_.identities && p.d_out && options_.owed == Owed::all)
             c.identities = identities_of(p, got, prepared.expected.low_precision, options_.rounding);
-        c.trust = trust_of_case(got, prepared.expected, options_.owed);
-        if (c.verdict != CheckVerdict::agrees) return;
-        std::vector<std::string> given;
-        for (const auto& t : c.judgement.tensors)
-            given.push_back(t.name);
-        keep_for_power(prepared, std::move(given));
+        c.trust = trust_of_case(p, got, prepared.expected, options_.owed);
+        if (c.verdict == CheckVerdict::agrees && !c.trust.counts()) c.verdict = CheckVerdict::mistrusted;
     }
 
-    // The cheapest few cases are enough to see most bugs; more of them cost more than they say.
-    void keep_for_power(const Prepared& prepared, std::vector<std::string> given) {
-        if (!options_.power) return;
+    // The cheapest few cases see most bugs and tell most bugs apart; more of them cost more than they say.
+    static void keep(std::vector<Kept>& kept, std::size_t most, Prepared& prepared, const Results& got) {
         const auto size = [](const Problem& p) { return p.q.size() * p.sequence(); };
-        const auto place = std::find_if(kept_.begin(), kept_.end(), [&](const auto& k) {
+        const auto place = std::find_if(kept.begin(), kept.end(), [&](const Kept& k) {
             return size(k.prepared.problem) > size(prepared.problem);
         });
-        if (kept_.size() >= most_kept && place == kept_.end()) return;
-        kept_.insert(place, {prepared, std::move(given)});
-        if (kept_.size() > most_kept) kept_.pop_back();
+        if (kept.size() >= most && place == kept.end()) return;
+        kept.insert(place, {std::move(prepared), got});
+        if (kept.size() > most) kept.pop_back();
     }
 
     void ask_more(CaseReport& c, std::size_t at, const Prepared& prepared) {
@@ -261,33 +120,29 @@ class Checker {
             found(std::move(finding), verdict);
     }
 
-    void remember_failure(const CaseReport& c, Prepared& prepared, const Answer& answer) {
-        if (c.verdict != CheckVerdict::mismatch) return;
+    void remember(const CaseReport& c, Prepared& prepared, const Answer& answer) {
+        if (c.verdict == CheckVerdict::agrees) return keep(agreed_, most_agreed, prepared, answer.results);
+        if (c.judgement.agrees()) return;
         if (const auto* worst = c.judgement.worst();
-            !report_.map && worst != nullptr && worst->state != TensorVerdict::State::misshapen)
+            !report_.map && worst->state != TensorVerdict::State::misshapen)
             report_.map = error_map(prepared.problem, answer.results, prepared.expected, *worst);
-        if (options_.diagnose && failures_.size() < most_failures)
-            failures_.push_back({std::move(prepared), answer.results});
+        Results shaped = answer.results;  // what has another shape, no bug of the catalogue explains
+        std::erase_if(shaped.tensors, [&](const auto& t) {
+            const auto* v = c.judgement.find(t.name);
+            return v == nullptr || v->state == TensorVerdict::State::misshapen;
+        });
+        keep(failed_, most_failed, prepared, shaped);
     }
 
     void finish();
-
-    struct Kept {
-        Prepared prepared;
-        std::vector<std::string> given;
-    };
-    struct Failure {
-        Prepared prepared;
-        Results got;
-    };
-    static constexpr std::size_t most_kept = 8, most_failures = 6;
+    void measure_trust(const std::vector<CaseTrust>& agreed);
+    void explain();
 
     const Candidate& candidate_;
     const std::vector<CheckCase>& cases_;
     const CheckOptions& options_;
     PowerMeter power_;
-    std::vector<Kept> kept_;  // the cheapest first
-    std::vector<Failure> failures_;
+    std::vector<Kept> agreed_, failed_;  // the cheapest first
     Report report_;
     bool stopped_ = false;
 };
@@ -295,9 +150,9 @@ class Checker {
 inline void Checker::finish() {
     std::vector<CaseTrust> agreed;
     for (const auto& c : report_.cases) {
-        report_.verdict = std::max(report_.verdict,
-                                   c.verdict == CheckVerdict::unsupported ? CheckVerdict::agrees : c.verdict);
-        if (c.verdict == CheckVerdict::agrees) agreed.push_back(c.trust);
+        // Neither a refusal nor a case that could not have failed decides about the others.
+        if (c.verdict > CheckVerdict::unsupported) report_.verdict = std::max(report_.verdict, c.verdict);
+        if (c.verdict <= CheckVerdict::mistrusted) agreed.push_back(c.trust);
     }
     const std::size_t refused = report_.count(CheckVerdict::unsupported);
     if (refused > 0)
@@ -307,12 +162,34 @@ inline void Checker::finish() {
     if (stopped_)
         report_.notes.push_back(sentence("stopped after ", report_.cases.size(), " of ", cases_.size(),
                                          " cases, at the first failure"));
-    if (report_.verdict == CheckVerdict::agrees) {
-        for (std::size_t n = 0; n < kept_.size() && !power_.complete(); ++n)
-            power_.look(kept_[n].prepared.problem, kept_[n].prepared.expected, kept_[n].given);
-        report_.trust = trust_of_run(agreed, kept_.empty() ? std::nullopt : std::optional(power_.finish()));
-        if (!report_.trust.trusted()) report_.verdict = CheckVerdict::mistrusted;
+    if (options_.diagnose && !failed_.empty()) explain();
+    if (report_.verdict == CheckVerdict::agrees) measure_trust(agreed);
+}
+
+inline void Checker::measure_trust(const std::vector<CaseTrust>& agreed) {
+    std::optional<Power> power;
+    for (std::size_t n = 0; options_.power && n < agreed_.size() && !power_.complete(); ++n) {
+        std::vector<std::string> given;
+        for (const auto& t : agreed_[n].got.tensors)
+            given.push_back(t.name);
+        power_.look(agreed_[n].prepared.problem, agreed_[n].prepared.expected, given);
     }
+    if (options_.power && !agreed_.empty()) power = power_.finish();
+    report_.trust = trust_of_run(agreed, std::move(power));
+    if (!report_.trust.trusted()) report_.verdict = CheckVerdict::mistrusted;
+}
+
+// Cases that agree rule bugs out.
+inline void Checker::explain() {
+    std::vector<Evidence> evidence;
+    for (const auto* kept : {&failed_, &agreed_})
+        for (const auto& k : *kept)
+            if (evidence.size() < failed_.size() + 2)
+                evidence.push_back({&k.prepared.problem, &k.got, &k.prepared.expected});
+    const Diagnosis d = diagnose(evidence, options_.rounding);
+    report_.diagnosed = true;
+    report_.consistent_with = d.consistent_with;
+    report_.next_best = d.next_best;
 }
 
 }  // namespace detail

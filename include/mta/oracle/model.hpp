@@ -27,12 +27,19 @@ class Model {
           p_{deviation.parameters},
           candidate_{candidate} {}
 
-    Results run() {
+    void forward() {
         scores_forward();
         outputs_forward();
-        if (c_.problem.d_out) outputs_backward();
-        return std::move(results_);
     }
+    /// Needs forward() and a d_out.
+    void backward() { outputs_backward(); }
+    /// From here on gradients are wrong in another way. The forward pass that was run must be that deviation's.
+    void follow(const Deviation& deviation) {
+        g_ = deviation.backward;
+        p_ = deviation.parameters;
+    }
+    const Results& results() const { return results_; }
+    Results take_results() { return std::move(results_); }
 
   private:
     bool present(std::string_view name) const {
@@ -238,7 +245,7 @@ class Model {
     }
 
     ModelContext c_;
-    const Knobs &f_, &g_, &p_;  // of the forward pass, of the gradients of inputs, of those of parameters
+    Knobs f_, g_, p_;  // of the forward pass, of the gradients of inputs, of those of parameters
     const Results* candidate_;
     Results results_;
     Grid logits_, pre_conv_, mixed_, weights_, post_conv_, final_, context_, norm_;
@@ -249,7 +256,10 @@ class Model {
 /// Every tensor of the file contract for this problem: stages, out, and with d_out all gradients.
 inline Results run_model(const Problem& problem, Arithmetic& arithmetic, const Deviation& deviation = {},
                          const Results* resynchronise_with = nullptr) {
-    return detail::Model(problem, arithmetic, deviation, resynchronise_with).run();
+    detail::Model model(problem, arithmetic, deviation, resynchronise_with);
+    model.forward();
+    if (problem.d_out) model.backward();
+    return model.take_results();
 }
 
 }  // namespace mta::oracle

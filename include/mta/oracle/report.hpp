@@ -25,10 +25,11 @@ inline std::string to_text(const Report& r) {
     if (shown == nullptr) text += detail::agreement_text(r) + detail::trust_text(r);
     for (const auto& note : r.notes)
         text += detail::labelled("note", detail::shortened(note, 140));
-    const std::size_t good = r.count(CheckVerdict::agrees) + r.count(CheckVerdict::mistrusted);
+    const std::size_t weak = r.count(CheckVerdict::mistrusted);
     char seconds[32];
     std::snprintf(seconds, sizeof seconds, "%.1f", r.seconds);
-    text += sentence(name_of(r.verdict), ": ", good, "/", r.cases.size(), " cases agree, ", seconds,
+    text += sentence(name_of(r.verdict), ": ", r.count(CheckVerdict::agrees), "/", r.cases.size(),
+                     " cases agree, ", weak > 0 ? sentence(weak, " could not have failed, ") : "", seconds,
                      " s, exit code ", r.exit_code(), "\n");
     std::string ascii;
     for (const char c : text)

@@ -214,19 +214,6 @@ inline Expected expect(const Problem& p, const RoundingProfile& profile,
     return e;
 }
 
-/// Accepts no error where rounding has nothing to round: elements of logits to weights that the profile's own
-/// arithmetic computes to the last bit. For data that are made so that this holds in any order of the sums.
-inline void expect_exactly(const Problem& p, const RoundingProfile& profile, Expected& expected) {
-    auto arithmetic = Arithmetic::rounded(profile);
-    const Results rounded = run_model(p, arithmetic);
-    for (auto& t : expected.tolerance.tensors) {
-        if (pipeline_position(t.name) > pipeline_position("stage.weights")) continue;
-        const auto &got = rounded.at(t.name).values, &want = expected.reference.at(t.name).values;
-        for (std::size_t n = 0; n < t.values.size(); ++n)
-            if (got[n] == want[n]) t.values[n] = 0;
-    }
-}
-
 namespace detail {
 
 // The stages of a candidate that a model can go on from: of the right shape and finite where they are judged. What

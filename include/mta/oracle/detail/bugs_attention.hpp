@@ -190,11 +190,13 @@ inline void add_tile_bugs(std::vector<Bug>& bugs) {
                         "the row sum of A * d_A misses later key tiles", "d_pre_mix", BugKind::backward,
                         [tile](Knobs& k) { k.row_term = RowTermKnob::of_first_tile, k.tile = tile; },
                         larger});
-        bugs.push_back(
-            {sentence("parameter gradients miss the last query tile of ", tile),
-             "the reduction over query tiles stops one tile early", "grad.post.mix", BugKind::parameters,
-             [tile](Knobs& k) { k.last_query_tile_lost = true, k.tile = tile; },
-             [tile](const BugSite& s) { return s.sequence > tile && (s.mixes(true) || s.mixes(false)); }});
+        bugs.push_back({sentence("parameter gradients miss the queries that do not fill a tile of ", tile),
+                        "the reduction runs over S / tile full tiles and leaves out the rest",
+                        "grad.post.mix", BugKind::parameters,
+                        [tile](Knobs& k) { k.last_query_tile_lost = true, k.tile = tile; },
+                        [tile](const BugSite& s) {
+                            return s.sequence % tile != 0 && (s.mixes(true) || s.mixes(false));
+                        }});
     }
 }
 

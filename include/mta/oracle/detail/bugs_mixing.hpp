@@ -39,7 +39,7 @@ inline constexpr MixBug mix_forward_bugs[]{
     {"mix of group 0 for all groups", "the group's offset into the mixing weights is missing",
      [](MixKnobs& k) { k.first_group = true; }, several_groups},
     {"mix without its diagonal", "a head does not contribute to itself",
-     [](MixKnobs& k) { k.no_diagonal = true; }, several_members},
+     [](MixKnobs& k) { k.no_diagonal = true; }, always},
     {"mix added to its input", "a residual connection around the mix", [](MixKnobs& k) { k.residual = true; },
      always},
     {"mix skipped", "heads are not mixed", [](MixKnobs& k) { k.skip = true; }, always},
@@ -57,7 +57,7 @@ inline constexpr MixBug mix_backward_bugs[]{
      [](MixKnobs& k) { k.first_group = true; }, several_groups},
     {"passed straight through", "the gradient skips the mix", [](MixKnobs& k) { k.skip = true; }, always},
     {"without the diagonal", "a head's own gradient is lost", [](MixKnobs& k) { k.no_diagonal = true; },
-     several_members},
+     always},
 };
 
 inline constexpr MixBug mix_parameter_bugs[]{
@@ -68,7 +68,7 @@ inline constexpr MixBug mix_parameter_bugs[]{
     {"summed into group 0", "the group's offset into the gradient is missing",
      [](MixKnobs& k) { k.first_group = true; }, several_groups},
     {"without its diagonal", "products of a head with itself are not counted",
-     [](MixKnobs& k) { k.no_diagonal = true; }, several_members},
+     [](MixKnobs& k) { k.no_diagonal = true; }, always},
     {"from the convolution's input",
      "what came before the convolution was saved for the backward pass; the mix read its output",
      [](MixKnobs& k) { k.from_conv_input = true; }, convolved},
@@ -113,7 +113,7 @@ inline bool writes_future(const BugSite& s) {
     return s.causal() && c.has_conv() && padded_otherwise<KeyPadding::right>(s, c);
 }
 inline bool mixes_before_softmax(const BugSite& s) {
-    return s.causal() && s.side(true).mix_group > 1;
+    return s.causal() && s.side(true).has_mix();
 }
 
 inline constexpr PlainBug score_mask_bugs[]{
@@ -135,10 +135,10 @@ inline constexpr PlainBug score_mask_bugs[]{
 
 inline constexpr PlainBug score_mask_backward_bugs[]{
     {"pre_conv backward: zero mask missing", "gradients reach logits that were masked with 0 and had none",
-     "grad.q", [](Knobs& k) { k.pre.input_masked = false; }, reads_masked_logits},
+     "d_future_logits", [](Knobs& k) { k.pre.input_masked = false; }, reads_masked_logits},
     {"pre_conv backward: the other mask rule",
-     "the backward pass masks by Eq. 4 where the forward pass masked by Eq. 5, or the reverse", "d_logits",
-     [](Knobs& k) { k.other_mask = true; }, rules_differ},
+     "the backward pass masks by Eq. 4 where the forward pass masked by Eq. 5, or the reverse",
+     "d_future_logits", [](Knobs& k) { k.other_mask = true; }, rules_differ},
     {"post_conv backward: zero mask missing", "masked outputs pass gradients", "d_weights",
      [](Knobs& k) { k.post.output_masked = false; }, writes_future},
 };

@@ -128,7 +128,7 @@ inline constexpr PlainBug output_parameter_bugs[]{
      [](Knobs& k) { k.gate.last_token_bias = true; },
      [](const BugSite& s) { return has_gate(s) && s.sequence > 1; }},
     {"grad.gate.bias: left at zero", "the bias has no gradient", "grad.gate.bias",
-     [](Knobs& k) { k.gate.no_bias = true; }, has_gate},
+     [](Knobs& k) { k.gate.no_bias_gradient = true; }, has_gate},
     {"parameter gradients of the first batch row only", "the sum over the batch is missing",
      "grad.gate.weight", [](Knobs& k) { k.batch = BatchKnob::first; }, batched_parameters},
     {"parameter gradients averaged over the batch", "the mean over the batch in place of the sum",

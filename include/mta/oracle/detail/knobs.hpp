@@ -87,6 +87,7 @@ struct GateKnobs {
     bool no_gate_path = false;    // gradient: what flows back through the gate's input is lost
     bool no_direct_path = false;  // gradient: only what flows through the gate's input
     GateSlopeKnob slope = GateSlopeKnob::right;
+    bool no_bias_gradient = false;
     bool last_token_bias = false;  // gradient of the bias from the last token of each head alone
 };
 
@@ -121,7 +122,7 @@ struct Knobs {
     bool no_weights_factor = false;     // softmax's gradient lacks the factor A
     bool final_weights_factor = false;  // the weights after convolution and mixing were saved for it
     bool weights_from_logits = false;   // the weights are recomputed without convolution and mixing
-    bool last_query_tile_lost = false;  // parameter gradients miss the last rows of the scores
+    bool last_query_tile_lost = false;  // parameter gradients miss the rows that do not fill a tile
 };
 
 /// A named bug: which switches the forward pass, the gradients of inputs and those of parameters are computed with.

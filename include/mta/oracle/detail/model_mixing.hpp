@@ -35,9 +35,9 @@ class ParameterSums {
     std::vector<Sum> x_;
 };
 
-/// Rows of the scores whose contributions to parameters a bug forgets: those of the last tile.
+/// Rows of the scores whose contributions to parameters a bug forgets: those that do not fill a tile.
 inline bool row_is_lost(const ModelContext& c, const Knobs& k, Index i) {
-    return k.last_query_tile_lost && i >= (c.S - 1) / k.tile * k.tile;
+    return k.last_query_tile_lost && i >= c.S / k.tile * k.tile;
 }
 
 /// The gradient of the convolution's input, everywhere that the convolution read.
@@ -46,7 +46,7 @@ inline Grid conv_backward_scores(const ModelContext& c, const Knobs& k, bool bef
     const ConvKnobs& own = before ? k.pre : k.post;
     if (own.not_transposed) return conv_forward(c, k, before, d_out, wide);
     const Convolution conv(c, k, before);
-    Sums sums(c.B, c.H, c.S, c.S);
+    SumGrid sums(c.B, c.H, c.S, c.S);
     for (Index b = 0; b < c.B; ++b)
         for (Index h = 0; h < c.H; ++h)
             for (Index i = 0; i < c.S; ++i) {

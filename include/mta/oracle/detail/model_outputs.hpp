@@ -142,7 +142,7 @@ class Gate {
             bias(c_, static_cast<std::size_t>(gates_));
         each_gate(read, [&](Index b, Index h, Index i, Index o, double z) {
             const double d_z = gradient(d_y, x, b, h, i, o, z);
-            if (!k_.no_bias && (!k_.last_token_bias || i == c_.S - 1))
+            if (!k_.no_bias && !k_.no_bias_gradient && (!k_.last_token_bias || i == c_.S - 1))
                 bias.add(b, static_cast<std::size_t>(o), d_z, 1);
             for (Index d = 0; d < c_.D; ++d)
                 weights.add(b, place(o, d), d_z, read.row(b, h, i)[d]);

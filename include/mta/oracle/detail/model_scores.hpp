@@ -30,11 +30,11 @@ struct Grid {
 };
 
 /// Sums that are still being added to, shaped like a Grid.
-struct Sums {
+struct SumGrid {
     Index heads, rows, columns;
     std::vector<Sum> x;
 
-    Sums(Index b, Index h, Index r, Index c)
+    SumGrid(Index b, Index h, Index r, Index c)
         : heads{h}, rows{r}, columns{c}, x(static_cast<std::size_t>(b * h * r * c)) {}
     Sum* row(Index b, Index h, Index i) { return x.data() + ((b * heads + h) * rows + i) * columns; }
 };
@@ -99,8 +99,12 @@ inline bool reaches_future(const ModelContext& c, const Knobs& k) {
     return c.config.mask != MaskRule::none && (k.future != FutureKnob::hidden || !k.post.output_masked);
 }
 
-/// Whether the values of the future are read.
+/// Whether the values of the future are read. After a finite mask value, or infinities that were mixed, a
+/// convolution of the weights still masks its output.
 inline bool reads_future_values(const ModelContext& c, const Knobs& k) {
+    const bool masked_late =
+        k.future == FutureKnob::minus_ten_thousand || k.future == FutureKnob::mixed_infinity;
+    if (masked_late && c.config.post.has_conv() && k.post.output_masked) return false;
     return reaches_future(c, k) && !k.causal_values;
 }
 
@@ -128,7 +132,7 @@ inline Grid logits_forward(const ModelContext& c, const Knobs& k) {
 /// Gradients of q and k from that of the logits.
 inline void logits_backward(const ModelContext& c, const Knobs& k, const Grid& d_logits, Grid& d_q,
                             Grid& d_k) {
-    Sums q_sums(c.B, c.H, c.S, c.D), k_sums(c.B, c.Hkv, c.S, c.D);
+    SumGrid q_sums(c.B, c.H, c.S, c.D), k_sums(c.B, c.Hkv, c.S, c.D);
     const double scale = c.early_scale(k), q_scale = k.query_unscaled ? 1 : scale,
                  k_scale = k.key_unscaled ? 1 : scale;
     const Index group = c.H / c.Hkv;

@@ -79,6 +79,7 @@ inline bool is_softmax(const ModelContext& c, const Knobs& k) {
 
 // The score of a masked key when heads are mixed after the mask: -infinity, or not a number.
 inline double mixed_mask(const ModelContext& c, Index h) {
+    if (!c.config.pre.has_mix()) return -std::numeric_limits<double>::infinity();
     const auto& w = c.problem.params.pre.mix->mix;
     const Index size = c.config.pre.mix_group;
     double sum = 0;
@@ -115,7 +116,7 @@ inline Grid weights_forward(const ModelContext& c, const Knobs& k, const Grid& m
                 const auto scores = row_scores(c, k, mixed, b, h, i);
                 auto row = is_softmax(c, k) ? softmax_row(c, k.softmax, k.tile, scores).weights
                                             : sparsemax_row(c, scores);
-                if (k.softmax == SoftmaxKnob::twice)
+                if (k.softmax == SoftmaxKnob::twice && is_softmax(c, k))
                     row = softmax_row(c, SoftmaxKnob::right, k.tile, row).weights;
                 for (std::size_t n = 0; n < row.size(); ++n)
                     weights.row(b, h, i)[begin + static_cast<Index>(n)] = c.stored(c.weights(), row[n]);

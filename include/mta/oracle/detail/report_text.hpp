@@ -86,10 +86,17 @@ inline std::string first_wrong_text(const FirstWrong& first, const Judgement& ju
     return text + "      upstream " + name + " ok, " + multiple(first.upstream_error) + "x tolerance";
 }
 
+// "where (b,h,i,j)", after the first wrong tensor.
+inline std::string where_heading(const Judgement& judgement) {
+    for (const auto& t : judgement.tensors)
+        if (!t.agrees()) return "where (" + axis_letters(t.name, t.worst.where.size()) + ")";
+    return "where";
+}
+
 inline std::string tensor_table(const Judgement& judgement) {
     constexpr std::size_t most = 8;
     Columns table;
-    table.row({"tensor", "worst err/tol", "where", "got", "expected", "bad%", "pattern"});
+    table.row({"tensor", "worst err/tol", where_heading(judgement), "got", "expected", "bad%", "pattern"});
     std::size_t wrong = 0, right = 0;
     double worst_right = 0;
     for (const auto& t : judgement.tensors) {

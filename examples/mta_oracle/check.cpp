@@ -1,0 +1,31 @@
+// mta-oracle check: judges a candidate on cases, names the first wrong stage and the likely bug.
+// SPDX-License-Identifier: MIT
+#include <cstdio>
+#include <memory>
+
+#include "check_options.hpp"
+#include "commands.hpp"
+#include "support.hpp"
+
+namespace mta::program {
+
+namespace {
+
+int run(const CheckArguments& arguments) {
+    const auto report = run_check("check", arguments, /*diagnose=*/true);
+    std::fputs(oracle::to_text(report).c_str(), stdout);
+    write_report_files("check", arguments, report);
+    return report.exit_code();
+}
+
+}  // namespace
+
+Command check_command(CLI::App& app) {
+    auto* check = app.add_subcommand(
+        "check", "judge a candidate: its results in a folder, a library with the C interface, or a backend");
+    const auto arguments = std::make_shared<CheckArguments>();
+    add_check_options(*check, *arguments);
+    return {"check", [arguments] { return run(*arguments); }};
+}
+
+}  // namespace mta::program
