@@ -10,14 +10,16 @@
 #   mutations   a sample of the named bugs must be caught (--all: every one)
 #   no-openmp   core and check without OpenMP and without optimisation
 #   native      operations and layers with -O3 -march=native: the bit promises must hold
-#   asan        all tests with address and undefined-behaviour sanitizers
+#   asan        all tests with address and undefined-behaviour sanitizers       (--all: the programs too)
+#   pytorch     a PyTorch implementation is judged through the C interface; skipped where there is no torch
+#               (tests/run.sh pytorch installs it into MTA_VENV, default ~/.cache/mta-venv: 5 GB, some minutes)
 #   clang       dev with clang++                                                           (only --all)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 source cmake/prerequisites.sh
 
 QUICK=(dev hygiene)
-DEFAULT=(dev hygiene headers consumers mutations no-openmp native asan)
+DEFAULT=(dev hygiene headers consumers mutations no-openmp native asan pytorch)
 ALL=("${DEFAULT[@]}" clang)
 MUTATION_SAMPLE=12
 
@@ -27,9 +29,9 @@ usage() {
 
 say() { printf '\n==== %s\n' "$*"; }
 
-# Runs the tests of build/PRESET whose names match the pattern.
+# Runs the tests of build/PRESET whose names match the pattern; further arguments go to ctest.
 run_tests() {
-    (cd "build/$1" && ctest --output-on-failure --no-tests=error -j "$MTA_JOBS" -R "${2:-.}")
+    (cd "build/$1" && ctest --output-on-failure --no-tests=error -j "$MTA_JOBS" -R "${2:-.}" "${@:3}")
 }
 
 leg_dev() {
@@ -71,7 +73,25 @@ leg_native() {
 }
 
 leg_asan() {
-    configure_preset asan && build_targets asan mta_all_tests && run_tests asan '^(core|ops|check|layers|io|oracle|link|examples)\.'
+    local rooms=(core ops check layers io oracle)
+    if [ "$scope" = all ]; then
+        configure_preset asan && build_targets asan mta_all_tests &&
+            run_tests asan '^(core|ops|check|layers|io|oracle|link|examples)\.'
+        return
+    fi
+    configure_preset asan && build_targets asan "${rooms[@]/#/mta_test_}" &&
+        run_tests asan '^(core|ops|check|layers|io|oracle)\.' -E '^oracle\.command_line$'
+}
+
+# Runs where torch is at hand, or when it is asked for by name; anything else is said, not hidden.
+leg_pytorch() {
+    local venv=${MTA_VENV:-$HOME/.cache/mta-venv}
+    if [[ " ${legs_named[*]} " != *" pytorch "* ]] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+        result=skipped
+        echo "skipped: no torch in $venv; 'tests/run.sh pytorch' installs it and runs this leg"
+        return 0
+    fi
+    examples/python/run.sh
 }
 
 leg_clang() {
@@ -95,7 +115,7 @@ run_leg() {
 }
 
 scope=default
-legs=()
+legs_named=()
 for argument in "$@"; do
     case $argument in
         --quick | --all) scope=${argument#--} ;;
@@ -105,10 +125,11 @@ for argument in "$@"; do
                 echo "tests/run.sh: got '$argument', expected --quick, --all or one of: ${ALL[*]}" >&2
                 exit 2
             fi
-            legs+=("$argument")
+            legs_named+=("$argument")
             ;;
     esac
 done
+legs=("${legs_named[@]}")
 if [ ${#legs[@]} -eq 0 ]; then
     case $scope in
         quick) legs=("${QUICK[@]}") ;;

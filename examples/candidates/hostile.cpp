@@ -192,10 +192,13 @@ int prints_forever(const mta_call*) {
     for (;;)
         std::puts("noise");
 }
+// Prints who it is that stays.
 int leaves_a_process(const mta_call* call) {
-    if (::fork() == 0)
+    const pid_t pid = ::fork();
+    if (pid == 0)
         for (;;)
             ::usleep(1000);
+    std::printf("%d\n", static_cast<int>(pid));
     return fill(call);
 }
 int throws_error(const mta_call*) {
@@ -236,7 +239,7 @@ int uses_openmp(const mta_call* call) {
 #else
     threads = 3;
 #endif
-    if (threads < 1) return MTA_ERROR;
+    if (threads < 2) return MTA_ERROR;
     std::printf("%d threads\n", threads.load());
     return fill(call);
 }

@@ -86,10 +86,10 @@ static void weights_row_backward(const Work* w, int64_t i) {
         }
         if (c->normalise == MTA_SPARSEMAX) term /= support;
 #ifdef WRONG_SOFTMAX_ROW_TERM
-        term = 0;
-        for (int64_t d = 0; d < c->head_dim; ++d)
-            term += w->d.context[(h * S + i) * c->head_dim + d] *
-                    w->sweep.s.context[(h * S + i) * c->head_dim + d];
+        const int64_t row = (h * S + i) * c->head_dim;
+        if (c->normalise == MTA_SOFTMAX) term = 0;
+        for (int64_t d = 0; c->normalise == MTA_SOFTMAX && d < c->head_dim; ++d)
+            term += w->d.context[row + d] * w->sweep.s.context[row + d];
 #endif
         for (int64_t j = keys.begin; j < keys.end; ++j) {
             const float scale = c->normalise == MTA_SOFTMAX ? a[j] : a[j] > 0;

@@ -25,8 +25,20 @@ def test_the_whole_suite_could_have_failed():
     report = mta_oracle_torch.check(attention, suite="smoke", rounding="fp32")
     report.assert_agrees(trusted=True)
     assert report.exit_code == 0
-    refused = [case["name"] for case in report.data["cases"] if case["verdict"] == "unsupported"]
+    assert {case["verdict"] for case in report.data["cases"]} <= {"agrees", "mistrusted"}
+
+
+def test_refused_cases_are_no_failures():
+    def causal_only(config, inputs):
+        if config.get("mask", "twice") != "twice":
+            raise NotImplementedError("masks other than twice")
+        return attention(config, inputs)
+
+    report = mta_oracle_torch.check(causal_only, suite="smoke", rounding="fp32")
+    report.assert_agrees(trusted=True)
+    refused = [case["sentence"] for case in report.data["cases"] if case["verdict"] == "unsupported"]
     assert 0 < len(refused) < len(report.data["cases"])
+    assert "masks other than twice" in refused[0]
 
 
 def test_bfloat16_in_and_out():

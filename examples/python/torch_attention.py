@@ -2,8 +2,8 @@
 
 SPDX-License-Identifier: MIT
 
-arXiv:2504.00927 with the masks of Eq. 5: scores of hidden keys are zeroed before the convolution and again hidden from
-the softmax after it. Packed documents, Eq. 4 (`exact`) and sparsemax are refused.
+arXiv:2504.00927, Eqs. 4 to 7, with every option of the configuration. Convolutions go over the rows of the kernel: the
+scores are moved down by one query after the other and convolved along the keys.
 """
 
 import math
@@ -12,12 +12,39 @@ import torch
 from torch.nn import functional
 
 
-def _convolve(scores, kernel, padding):
-    """Each head's score map with its own kernel; `scores` (B, H, S, S), `kernel` (H, cq, ck)."""
+class _Masks:
+    """Who may read whom, as (B, 1, S, S) of booleans: query, key."""
+
+    def __init__(self, config, batch, size, device):
+        place = torch.arange(size, device=device)
+        starts = config.get("document_starts", [0])
+        starts = starts if isinstance(starts[0], list) else [starts]
+        document = torch.stack([torch.bucketize(place, torch.tensor(row, device=device), right=True) for row in starts])
+        document = document.expand(batch, size)
+        self.same_document = (document[:, :, None] == document[:, None, :]).unsqueeze(1)
+        self._ahead = place[None, :] - place[:, None]  # how many tokens the key is after the query
+        causal = config.get("mask", "twice") != "none"
+        self.visible = self.same_document & (self._ahead <= 0) if causal else self.same_document
+
+    def up_to(self, tokens):
+        """Keys of the document that are at most so many tokens after the query."""
+        return self.same_document & (self._ahead <= tokens)
+
+
+def _zero_outside(scores, mask):
+    return scores.masked_fill(~mask, 0)
+
+
+def _convolve(scores, kernel, padding, readable):
+    """Each head's scores (B, H, S, S) with its own kernel (H, cq, ck); taps outside `readable` do not count."""
     heads, cq, ck = kernel.shape
     left = {"both": (ck - 1) // 2, "left": ck - 1, "right": 0}[padding]
-    room = functional.pad(scores, (left, ck - 1 - left, cq - 1, 0))
-    return functional.conv2d(room, kernel.unsqueeze(1), groups=heads)
+    total = 0
+    for u in range(cq):
+        rows = functional.pad(scores, (0, 0, cq - 1 - u, 0))[:, :, :scores.shape[2]]
+        rows = functional.pad(_zero_outside(rows, readable), (left, ck - 1 - left))
+        total = total + functional.conv2d(rows, kernel[:, None, u:u + 1], groups=heads)
+    return total
 
 
 def _mix(scores, mix):
@@ -27,16 +54,28 @@ def _mix(scores, mix):
     return torch.einsum("goc,bgcij->bgoij", mix, grouped).flatten(1, 2)
 
 
-def _side(scores, side, config, inputs, hide, stages):
+def _side(scores, side, config, inputs, masks, stages):
     """Convolution and mixing on one side of the softmax."""
     options = config.get(side, {})
     if "query_kernel" in options:
-        scores = hide(_convolve(scores, inputs[f"{side}.kernel"], options.get("key_padding", "both")))
-        stages[f"stage.{side}_conv"] = scores
+        exact = side == "pre" and config.get("mask") == "exact"
+        readable = masks.up_to(0) if exact else masks.same_document
+        scores = _convolve(scores, inputs[f"{side}.kernel"], options.get("key_padding", "both"), readable)
+        scores = stages[f"stage.{side}_conv"] = _zero_outside(scores, masks.visible)
     if "mix_group" in options:
-        scores = hide(_mix(scores, inputs[f"{side}.mix"]))
-        stages[f"stage.{side}_mix"] = scores
+        scores = stages[f"stage.{side}_mix"] = _zero_outside(_mix(scores, inputs[f"{side}.mix"]), masks.visible)
     return scores
+
+
+def _sparsemax(scores):
+    """Rows projected onto the simplex; -inf takes no part."""
+    scores = scores - scores.amax(-1, keepdim=True).detach()
+    ordered = scores.sort(-1, descending=True).values
+    sums = ordered.cumsum(-1)
+    count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
+    support = (1 + count * ordered > sums).sum(-1, keepdim=True)
+    threshold = (sums.gather(-1, support - 1) - 1) / support
+    return (scores - threshold).clamp(min=0)
 
 
 def _normalised(config, x, weight):
@@ -46,39 +85,32 @@ def _normalised(config, x, weight):
     return x * torch.rsqrt(mean_square + config.get("eps", 1e-5)) * weight * factor[config["norm"]]
 
 
-def _refuse_what_is_missing(config):
-    starts = config.get("document_starts", [0])
-    if starts not in ([0], [[0]]) and any(row != [0] for row in starts):
-        raise NotImplementedError("packed documents")
-    if config.get("mask", "twice") == "exact" or config.get("normalise", "softmax") != "softmax":
-        raise NotImplementedError("mask exact and sparsemax")
+def _weights(config, inputs, k, masks, stages):
+    """From queries and keys to the rows of weights."""
+    scores = inputs["q"] @ k.transpose(-1, -2) * config.get("scale", config["head_dim"] ** -0.5)
+    extent = config.get("pre", {}).get("query_kernel", 1)
+    kept = masks.up_to(extent - 1) if config.get("mask") == "exact" else masks.visible
+    scores = stages["stage.logits"] = _zero_outside(scores, kept)
+    scores = _side(scores, "pre", config, inputs, masks, stages).masked_fill(~masks.visible, -math.inf)
+    sparse = config.get("normalise", "softmax") == "sparsemax"
+    weights = _sparsemax(scores) if sparse else torch.softmax(scores, dim=-1)
+    stages["stage.weights"] = weights
+    return weights
 
 
 def attention(config, inputs):
     """The output and every stage, computed in float32 (float64 for float64)."""
-    _refuse_what_is_missing(config)
     dtype = inputs["q"].dtype
     inputs = {name: x if dtype == torch.float64 else x.float() for name, x in inputs.items()}
-    q, k, v = inputs["q"], inputs["k"], inputs["v"]
-    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
-    size = q.shape[2]
-    visible = torch.ones(size, size, dtype=torch.bool, device=q.device)
-    visible = visible if config.get("mask", "twice") == "none" else visible.tril()
-
-    def hide(scores):
-        return scores.masked_fill(~visible, 0)
-
+    heads = inputs["q"].shape[1]
+    k, v = (inputs[name].repeat_interleave(heads // inputs[name].shape[1], dim=1) for name in "kv")
+    masks = _Masks(config, inputs["q"].shape[0], inputs["q"].shape[2], inputs["q"].device)
     stages = {}
-    scores = hide(q @ k.transpose(-1, -2) * config.get("scale", q.shape[-1] ** -0.5))
-    stages["stage.logits"] = scores
-    scores = _side(scores, "pre", config, inputs, hide, stages)
-    weights = hide(torch.softmax(scores.masked_fill(~visible, -math.inf), dim=-1))
-    stages["stage.weights"] = weights
-    x = _side(weights, "post", config, inputs, hide, stages) @ v
-    stages["stage.context"] = x
+    weights = _weights(config, inputs, k, masks, stages)
+    x = stages["stage.context"] = _side(weights, "post", config, inputs, masks, stages) @ v
     if config.get("norm", "none") != "none":
         x = stages["stage.norm"] = _normalised(config, x, inputs["norm.weight"])
     if config.get("gate", "none") != "none":
-        x = x * torch.sigmoid(functional.linear(x, inputs["gate.weight"], inputs["gate.bias"]))
-        stages["stage.gate"] = x
+        gate = functional.linear(x, inputs["gate.weight"], inputs["gate.bias"])
+        x = stages["stage.gate"] = x * torch.sigmoid(gate)
     return {"out": x.to(dtype), **stages}

@@ -12,8 +12,10 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
+import bad_cases
 import bad_configurations
 import bad_files
+import good_cases
 import good_runs
 import hostile_machines
 from harness import Harness
@@ -22,11 +24,13 @@ from harness import Harness
 def usage(harness):
     """Command lines: what is no command line ends with 2, help and version with 0."""
     says = harness.expect
-    says(0, ["--help"], ("eval", "compare"))
+    says(0, ["--help"], ("eval", "compare", "gen", "profiles", "stages", "vectors"))
     says(0, ["-h"], "eval")
     says(0, ["--version"], "mta-oracle ")
     says(0, ["eval", "--help"], ("--config", "--in", "--out", "--backend", "--dtype", "--trace"))
     says(0, ["compare", "--help"], ("EXPECTED", "ACTUAL", "--rtol", "--atol", "--json"))
+    says(0, ["gen", "--help"], ("--suite", "--case", "--profile", "--io", "--seed", "--out"))
+    says(0, ["vectors", "--help"], ("--pocket", "--smoke", "--full", "--out", "--verify"))
     files = ["--config", "c.json", "--in", "in.safetensors", "--out", "new"]
     says(2, [], "subcommand")
     says(2, [""])
@@ -100,7 +104,9 @@ def paths(harness):
 GROUPS = (usage, tolerances, paths, bad_configurations.configurations, bad_configurations.hostile_json, bad_files.tensors,
           bad_files.hostile_tensors_files, bad_files.digests, hostile_machines.full_disk,
           hostile_machines.little_memory, hostile_machines.closed_output, good_runs.outputs, good_runs.types,
-          good_runs.threads, good_runs.comparisons, good_runs.golden_cases, good_runs.one_element)
+          good_runs.threads, good_runs.comparisons, good_runs.golden_cases, good_runs.one_element, bad_cases.case_options,
+          bad_cases.pocket_files, bad_cases.vector_folders, good_cases.suites, good_cases.options, good_cases.lists,
+          good_cases.vectors)
 
 
 def main(arguments):

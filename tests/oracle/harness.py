@@ -50,7 +50,8 @@ class Harness:
         self.failures.append(f"{' '.join(map(repr, arguments))}: {sentence}")
 
     def expect(self, code, arguments, says=(), new=(), **options):
-        """Runs the program and judges the run. `says`: what it must print; `new`: the files it may write."""
+        """Runs the program and judges the run. `says`: what it must print; `new`: the files it may write, a name that
+        ends with a slash standing for a folder and all that is in it."""
         before = self.snapshot()
         process = self.start(arguments, **options)
         printed, error = process.stdout or "", process.stderr or ""
@@ -67,10 +68,11 @@ class Harness:
             if part not in printed + error:
                 complain(f"got {(error or printed)[:400]!r}, expected it to contain {part!r}")
         after = self.snapshot()
+        folders = tuple(name for name in new if name.endswith("/"))
         for name in sorted(set(before) | set(after)):
-            if name not in new and before.get(name, "absent") != after.get(name, "absent"):
+            if name not in new and not f"{name}/".startswith(folders) and before.get(name, "absent") != after.get(name, "absent"):
                 complain(f"got {name} changed, made or removed, expected it untouched")
         for name in new:
-            if name not in after:
+            if name.rstrip("/") not in after:
                 complain(f"got no file {name}, expected it")
         return process

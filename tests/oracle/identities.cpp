@@ -80,7 +80,7 @@ TEST_CASE("identities: hold in double to 1e-13 on every option, and each is judg
 }
 
 TEST_CASE("identities: hold in float arithmetic within the tolerance") {
-    count_judged(io::DType::F32, 0x1p-24, oracle::identity_factor * 0x1p-24 / 4, layer_results<float>);
+    count_judged(io::DType::F32, 0x1p-24, oracle::identity_tolerance(0x1p-24) / 4, layer_results<float>);
 }
 
 TEST_CASE("identities: hold when gradients are rounded to bf16") {
@@ -197,8 +197,31 @@ TEST_CASE("identities: tiny gradients of half precision are not blamed for what 
         for (auto& x : t.values)
             x = oracle::detail::rounded_to(io::DType::F16, x);
     CHECK(broken(check_identities(p, r, 0x1p-11)).empty());
+    auto overflowed = scaled(r, "grad.q", HUGE_VAL);
+    CHECK(broken(check_identities(p, overflowed, 0x1p-11)).empty());
     p.dtype = io::DType::F64;  // the same numbers without that excuse
     CHECK_FALSE(broken(check_identities(p, r, 0x1p-24)).empty());
+}
+
+TEST_CASE("identities: logits with a large common offset cancel, and are not blamed for it") {
+    auto config = full_config();
+    config.norm.reset();
+    config.gate.reset();
+    for (const auto dtype : {io::DType::F64, io::DType::F32}) {
+        auto p = random_problem(config, 2, 9, {{0, 4}}, dtype);
+        for (auto& x : elements(p.k))
+            x += 1000;
+        for (auto& x : elements(p.q))
+            x = x / 8 + 1;
+        for (auto& x : elements(p.params.pre.conv->kernel))
+            x *= 0.0625;
+        oracle::detail::round_inputs(p);
+        const bool f64 = dtype == io::DType::F64;
+        const auto r = f64 ? layer_results<double>(p) : layer_results<float>(p);
+        for (const auto& v : check_identities(p, r, f64 ? 0x1p-53 : 0x1p-24))
+            CHECK_MESSAGE(v.holds, v.sentence);
+        CHECK(broken(check_identities(p, scaled(r, "grad.pre.kernel", 3), 0x1p-24)).size() == 2);
+    }
 }
 
 TEST_CASE("identities: what cannot be judged says why") {
@@ -222,7 +245,7 @@ TEST_CASE("identities: what cannot be judged says why") {
     // One token: every gradient of the scores is 0.
     const auto one = random_problem(linear_configs()[2], 1, 1);
     verdicts = check_identities(one, oracle::reference_results(one), 0x1p-53);
-    CHECK(named(verdicts, "qk").sentence == "<dQ,Q> = <dK,K>: not judged, every term is 0");
+    CHECK(named(verdicts, "qk").sentence == "<dQ,Q> = <dK,K>: not judged, every term is 0 or overflowed");
     CHECK(named(verdicts, "v_out").judged);
 }
 

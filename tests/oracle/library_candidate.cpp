@@ -33,6 +33,18 @@ std::string first_wrong(const Problem& p, const Results& got) {
     return "none";
 }
 
+// Gone, or dead and not yet buried.
+bool is_dead(const std::string& pid) {
+    for (int tries = 0; tries < 200; ++tries, ::usleep(10000)) {
+        std::ifstream stat("/proc/" + pid + "/stat");
+        std::string line;
+        if (!std::getline(stat, line)) return true;
+        const char state = line[line.rfind(')') + 2];
+        if (state == 'Z' || state == 'X') return true;
+    }
+    return false;
+}
+
 std::size_t open_files() {
     std::size_t count = 0;
     DIR* folder = ::opendir("/proc/self/fd");
@@ -40,16 +52,6 @@ std::size_t open_files() {
         ++count;
     ::closedir(folder);
     return count;
-}
-
-std::string refusal_of(LibraryOptions options) {
-    options.timeout_seconds = 10;
-    try {
-        require_library(options);
-    } catch (const std::exception& error) {
-        return error.what();
-    }
-    return "accepted";
 }
 
 }  // namespace
@@ -112,7 +114,8 @@ TEST_CASE("each wrong candidate is wrong first where its bug is") {
                                                         {"mix-transposed", "stage.pre_mix"},
                                                         {"softmax-row-term", "stage.d_logits"},
                                                         {"dk-of-one-head", "grad.k"}};
-    for (const auto& [name, stage] : bugs) {
+    for (const auto& bug : bugs) {
+        const auto *name = bug.first, *stage = bug.second;
         INFO(name);
         const Answer answer = library_candidate(right_options(name)).answer(p);
         REQUIRE(answer.outcome == Outcome::answered);
@@ -213,8 +216,11 @@ TEST_CASE("nothing is left behind: no child, no open file, no output") {
     CHECK(library_candidate(hostile_options("well_behaved")).answer(full_problem()).outcome ==
           Outcome::answered);
     const std::size_t before = open_files();
-    for (const char* symbol : {"leaves_a_process", "exits", "segfaults"})
+    for (const char* symbol : {"exits", "segfaults"})
         library_candidate(hostile_options(symbol)).answer(full_problem());
+    const Answer answer = library_candidate(hostile_options("leaves_a_process")).answer(full_problem());
+    REQUIRE(answer.notes.size() == 1);
+    CHECK(is_dead(answer.notes[0].substr(std::string("it printed: ").size())));
     CHECK(open_files() == before);
     CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
 }
@@ -241,59 +247,10 @@ TEST_CASE("a candidate may use OpenMP although this process has used it") {
     const Problem p = full_problem();
     at_thread_counts([&] { reference_results(p); });  // pools of this process, which no child has
     auto options = hostile_options("uses_openmp");
-    options.timeout_seconds = 60;
+    options.timeout_seconds = 20;
     for (int n = 0; n < 3; ++n) {
         const Answer answer = library_candidate(options).answer(p);
         CHECK(answer.sentence == "");
         CHECK(answer.outcome == Outcome::answered);
     }
-}
-
-TEST_CASE("a library that cannot be used is refused in one sentence") {
-    CHECK(refusal_of(right_options()) == "accepted");
-    auto options = right_options();
-    options.backward_symbol = "my_backwards";
-    CHECK_THROWS_AS(require_library(options), ArgumentError);
-    CHECK(refusal_of(options).find("got no symbol 'my_backwards', expected an exported function") !=
-          std::string::npos);
-    options.path = "/nowhere/libnone.so";
-    CHECK_THROWS_AS(require_library(options), io::FileError);
-    CHECK(refusal_of(options) == "library '/nowhere/libnone.so': no such file, expected a shared library");
-    options.path = "libmta-there-is-none.so";
-    CHECK(refusal_of(options).find("cannot open shared object file") != std::string::npos);
-    options.path = "/tmp";
-    CHECK(refusal_of(options) == "library '/tmp': no regular file, expected a shared library");
-    options.path = std::string(MTA_TEST_DATA) + "/README.md";
-    CHECK(refusal_of(options).find("no ELF header, expected a shared library") != std::string::npos);
-    options.path = candidate_path("hostile-load");
-    CHECK(refusal_of(options).find("crashed with SIGABRT (Aborted) while it was loaded") !=
-          std::string::npos);
-    const Answer answer = library_candidate(options).answer(full_problem());
-    CHECK(answer.outcome == Outcome::crashed);
-    CHECK(answer.sentence.find("loading ") == 0);
-}
-
-TEST_CASE("a library for another processor, and one that is cut short") {
-    std::ifstream from(candidate_path("right"), std::ios::binary);
-    std::string bytes((std::istreambuf_iterator<char>(from)), std::istreambuf_iterator<char>());
-    const std::string path = "/tmp/mta-foreign-" + std::to_string(::getpid()) + ".so";
-    const auto refused = [&](const std::string& contents) {
-        std::ofstream(path, std::ios::binary) << contents;
-        LibraryOptions options = right_options();
-        options.path = path;
-        const std::string sentence = refusal_of(options);
-        const Answer answer = library_candidate(options).answer(full_problem());
-        CHECK((answer.outcome == Outcome::failed || answer.outcome == Outcome::crashed));
-        ::unlink(path.c_str());
-        return sentence;
-    };
-    std::string foreign = bytes;
-    foreign[18] = 21;  // PowerPC
-    CHECK(refused(foreign).find("for another processor (ELF machine 21, class 2), expected ") !=
-          std::string::npos);
-    foreign[18] = bytes[18], foreign[4] = 1;
-    CHECK(refused(foreign).find("class 1), expected ") != std::string::npos);
-    CHECK(refused(bytes.substr(0, 100)) != "accepted");
-    CHECK(refused(bytes.substr(0, 3)).find("no ELF header") != std::string::npos);
-    CHECK(refused("").find("no ELF header") != std::string::npos);
 }

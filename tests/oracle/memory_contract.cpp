@@ -73,7 +73,8 @@ TEST_CASE("candidates that break it, each in one sentence") {
         {"counts_its_calls",
          "after 10 calls in one process the result is another one than after the first: out at [0, 0, 0, 0]: "
          "1 and 10"}};
-    for (const auto& [symbol, sentence] : all) {
+    for (const auto& rule : all) {
+        const auto *symbol = rule.first, *sentence = rule.second;
         INFO(symbol);
         const auto verdict = verdict_on(symbol);
         CHECK(verdict.outcome == Outcome::broke_memory);

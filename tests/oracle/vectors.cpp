@@ -80,19 +80,19 @@ TEST_CASE("vectors: independent values, high words are what the reference in dou
 }
 
 TEST_CASE("vectors: independent values, hexadecimal floats as C99 writes them") {
-    using mta::oracle::detail::hex_number;
     using mta::oracle::detail::hex_text;
+    using mta::oracle::detail::read_hex;
+    double back = 0;
     CHECK(hex_text(1) == "0x1p+0");
     CHECK(hex_text(-3) == "-0x1.8p+1");
     CHECK(hex_text(0.1) == "0x1.999999999999ap-4");
     CHECK(hex_text(-0.0) == "-0x0p+0");
     for (const double x : {0.0, -0.0, 1.0, -0.1, 1e300, 5e-324, -0x1.23p-1030}) {
-        const auto back = hex_number(hex_text(x));
-        REQUIRE(back.has_value());
-        CHECK(std::bit_cast<std::uint64_t>(*back) == std::bit_cast<std::uint64_t>(x));
+        CHECK(read_hex(hex_text(x), back));
+        CHECK(std::bit_cast<std::uint64_t>(back) == std::bit_cast<std::uint64_t>(x));
     }
     for (const char* text : {"", "1", "0x", "-", "0x-1p0", "--0x1p0", "0x1p0 ", "0x1p99999", "0xg", " 0x1p0"})
-        CHECK_FALSE(hex_number(text).has_value());
+        CHECK_FALSE(read_hex(text, back));
 }
 
 TEST_CASE("vectors: properties, those in the repository are still made") {

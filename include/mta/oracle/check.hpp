@@ -21,6 +21,13 @@ namespace mta::oracle {
 
 namespace detail {
 
+inline std::vector<std::string> names_of(const Results& r) {
+    std::vector<std::string> names;
+    for (const auto& t : r.tensors)
+        names.push_back(t.name);
+    return names;
+}
+
 // One run of check.
 class Checker {
   public:
@@ -169,10 +176,8 @@ inline void Checker::finish() {
 inline void Checker::measure_trust(const std::vector<CaseTrust>& agreed) {
     std::optional<Power> power;
     for (std::size_t n = 0; options_.power && n < agreed_.size() && !power_.complete(); ++n) {
-        std::vector<std::string> given;
-        for (const auto& t : agreed_[n].got.tensors)
-            given.push_back(t.name);
-        power_.look(agreed_[n].prepared.problem, agreed_[n].prepared.expected, given);
+        const auto& prepared = agreed_[n].prepared;
+        power_.look(prepared.problem, prepared.expected, names_of(agreed_[n].got));
     }
     if (options_.power && !agreed_.empty()) power = power_.finish();
     report_.trust = trust_of_run(agreed, std::move(power));
@@ -190,6 +195,13 @@ inline void Checker::explain() {
     report_.diagnosed = true;
     report_.consistent_with = d.consistent_with;
     report_.next_best = d.next_best;
+    if (!options_.power || report_.shown() == nullptr) return;
+    for (const auto& k : failed_) {
+        if (k.prepared.problem.name != report_.shown()->name) continue;
+        PowerMeter meter(options_.owed);
+        meter.look(k.prepared.problem, k.prepared.expected, names_of(k.got));
+        report_.shown_power = meter.finish();
+    }
 }
 
 }  // namespace detail

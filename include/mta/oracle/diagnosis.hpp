@@ -24,7 +24,7 @@ struct Evidence {
 };
 
 struct DiagnosisOptions {
-    int runs = 4;             // perturbed runs of a wrong operator, where its own tolerance decides
+    int runs = 3;             // perturbed runs of a wrong operator, where its own tolerance decides
     bool pairs = true;        // two bugs at once when none alone fits
     std::size_t partial = 4;  // how many of the best partial explanations are looked at closely
 };

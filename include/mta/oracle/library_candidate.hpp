@@ -129,13 +129,29 @@ inline void require_library(const LibraryOptions& options) {
                            "(const mta_call*)");
 }
 
+namespace detail {
+
+// As a word of a command line that a shell reads.
+inline std::string shell_word(const std::string& text) {
+    constexpr std::string_view plain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+:=,@%";
+    if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
+    std::string word = "'";
+    for (const char c : text)
+        word += c == '\'' ? "'\\''" : std::string(1, c);
+    return word + "'";
+}
+
+}  // namespace detail
+
 /// The candidate. Constructing it touches nothing; a library that cannot be loaded answers `failed`.
 inline Candidate library_candidate(LibraryOptions options) {
     Candidate candidate;
     candidate.name = options.path + ":" + options.symbol;
-    candidate.reproduce = "--lib " + options.path + " --symbol " + options.symbol;
+    candidate.reproduce =
+        "--lib " + detail::shell_word(options.path) + " --symbol " + detail::shell_word(options.symbol);
     if (!options.backward_symbol.empty())
-        candidate.reproduce += " --backward-symbol " + options.backward_symbol;
+        candidate.reproduce += " --backward-symbol " + detail::shell_word(options.backward_symbol);
     candidate.answer = [options = std::move(options)](const Problem& p) {
         return detail::run_library(options, p, detail::run_plan(options)).answer;
     };

@@ -6,6 +6,8 @@
 //                 spread_e = rms over the runs of (perturbed_e - exact_e)
 //                 tol_e    = factor * c(n) * max(spread_e, rms of spread over e's row) + 0.05 u_io max|tensor|
 //                            + 8 ulp of double of max|tensor|
+//             and at least 1.5 times the largest deviation of a run: where results jump (the support of sparsemax),
+//             a spread says too little.
 //             Once for the profile, once with everything in the accumulator's precision and a larger factor, since the
 //             order of sums is the kernel's own; the larger of the two counts.
 //             A row is the last axis, its judged part for score stages. c(n) makes an rms that was estimated from n
@@ -30,16 +32,17 @@ namespace mta::oracle {
 
 /// Calibrated factors between the spread of perturbed runs and the tolerance (docs/oracle/tolerances.md).
 struct ToleranceFactors {
-    double profile =
-        3;  // of runs that follow the profile: roundings that every kernel makes at the same places
-    double accumulator =
-        16;  // of runs in the accumulator's precision alone: the order of sums, exp, cancellation
+    // Of runs that follow the profile: roundings that every kernel makes at the same places.
+    double profile = 8;
+    // Of runs in the accumulator's precision alone: the order of sums, exp, cancellation.
+    double accumulator = 16;
 };
 
 struct ToleranceOptions {
-    int runs = 6;            // N, perturbed runs of the model
-    std::uint64_t seed = 0;  // of the perturbations
-    ToleranceFactors factors;
+    int runs = 6;             // N, perturbed runs of the model
+    int sparsemax_runs = 32;  // N at least, where a perturbation can move a key into or out of the support
+    std::uint64_t seed = 0;   // of the perturbations
+    ToleranceFactors factors{};
     bool stages = true;         // tolerances of stages too
     bool low_precision = true;  // the errors of a low-precision run, for the rule of FlashAttention's tests
 };
@@ -86,8 +89,10 @@ inline double largest_magnitude(const NamedTensor& t, const JudgedPositions& jud
 class Spread {
   public:
     explicit Spread(const Results& exact) : exact_{exact} {
-        for (const auto& t : exact_.tensors)
+        for (const auto& t : exact_.tensors) {
             squares_.push_back(zeros_of(t));
+            largest_.push_back(squares_.back().values);
+        }
     }
 
     void add(const Results& perturbed) {
@@ -95,8 +100,11 @@ class Spread {
         for (std::size_t at = 0; at < squares_.size(); ++at) {
             const auto& got = perturbed.at(squares_[at].name).values;
             const auto& want = exact_.tensors[at].values;
-            for (std::size_t n = 0; n < want.size(); ++n)
-                squares_[at].values[n] += (got[n] - want[n]) * (got[n] - want[n]);
+            for (std::size_t n = 0; n < want.size(); ++n) {
+                const double deviation = std::abs(got[n] - want[n]);
+                squares_[at].values[n] += deviation * deviation;
+                largest_[at][n] = std::max(largest_[at][n], deviation);
+            }
         }
     }
 
@@ -108,8 +116,9 @@ class Spread {
             NamedTensor t = squares_[at];
             raise_to_rows(t, judged, factor);
             const double floor = 0.05 * io_roundoff * largest + 8 * 0x1p-52 * largest;
-            for (double& x : t.values)
-                x += floor;
+            judged.for_each(exact_.tensors[at], [&](std::size_t n, Index, Index) {
+                t.values[n] = std::max(t.values[n], 1.5 * largest_[at][n]) + floor;
+            });
             r.put(std::move(t));
         }
         return r;
@@ -136,6 +145,7 @@ class Spread {
 
     const Results& exact_;
     std::vector<NamedTensor> squares_;
+    std::vector<std::vector<double>> largest_;
     int runs_ = 0;
 };
 
@@ -173,6 +183,12 @@ inline void raise_to(Results& tolerance, const Results& other) {
     }
 }
 
+inline ToleranceOptions with_runs_for(const Problem& p, ToleranceOptions options) {
+    const bool jumps = p.config.attention.normalise == Normalise::sparsemax;
+    if (jumps) options.runs = std::max(options.runs, options.sparsemax_runs);
+    return options;
+}
+
 /// Tolerances of `run(arithmetic, seed)`, a function that gives the results of one run of the model.
 template <class Run>
 Results tolerances(const Run& run, const Results& exact, const RoundingProfile& profile,
@@ -204,7 +220,8 @@ inline Expected expect(const Problem& p, const RoundingProfile& profile,
     };
     Expected e;
     e.reference = reference_results(p, options.stages);
-    e.tolerance = detail::tolerances(run, run(Arithmetic::exact()), profile, judged, options);
+    e.tolerance =
+        detail::tolerances(run, run(Arithmetic::exact()), profile, judged, detail::with_runs_for(p, options));
     if (!options.low_precision) return e;
     Results low = run(Arithmetic::rounded(profile));
     for (const auto& want : e.reference.tensors)
@@ -266,7 +283,7 @@ inline std::optional<Expected> expect_locally(const Problem& p, const RoundingPr
     };
     Expected e;
     e.reference = run(Arithmetic::exact(), 0);
-    e.tolerance = detail::tolerances(run, e.reference, profile, judged, options);
+    e.tolerance = detail::tolerances(run, e.reference, profile, judged, detail::with_runs_for(p, options));
     return e;
 }
 

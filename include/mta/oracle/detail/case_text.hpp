@@ -226,13 +226,6 @@ class KeyValues {
     void change(Json& config) const {
         for (const auto& [key, value] : values_)
             change(config, key, value);
-        for (const auto side : sides) {
-            const auto found = config.find(std::string(side));
-            if (found == config.end()) continue;
-            if (!found->contains("query_kernel") && !found->contains("key_kernel"))
-                found->erase("key_padding");
-            if (found->empty()) config.erase(std::string(side));
-        }
     }
 
   private:
@@ -278,7 +271,7 @@ class KeyValues {
                 starts.push_back(read_integer<Index>(start, where_, "document_starts"));
             lists.push_back(std::move(starts));
         }
-        return lists.size() == 1 ? lists.front() : lists;
+        return lists;
     }
 
     std::string where_;

@@ -7,7 +7,6 @@
 #include <mta/io/json.hpp>
 #include <mta/oracle/detail/folder.hpp>
 #include <mta/oracle/results.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,17 +20,16 @@ inline std::string hex_text(double x) {
     return (std::signbit(x) ? "-0x" : "0x") + std::string(digits, end);
 }
 
-/// The number, or nothing where the text is not all of one.
-inline std::optional<double> hex_number(std::string_view text) {
+/// Reads the number into `x`; false where the text is not all of one.
+inline bool read_hex(std::string_view text, double& x) {
     const bool negative = text.starts_with('-');
     if (negative) text.remove_prefix(1);
-    if (!text.starts_with("0x") || text.size() == 2 || text[2] == '-') return std::nullopt;
+    if (!text.starts_with("0x") || text.size() == 2 || text[2] == '-') return false;
     text.remove_prefix(2);
-    double x = 0;
     const auto [end, error] =
         std::from_chars(text.data(), text.data() + text.size(), x, std::chars_format::hex);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return negative ? -x : x;
+    if (negative) x = -x;
+    return error == std::errc() && end == text.data() + text.size();
 }
 
 /// {"name": {"shape": [...], "values": ["0x1p+0", ...]}, ...}
@@ -67,10 +65,11 @@ inline NamedTensor read_hex_tensor(const std::string& name, const io::Json& entr
         count *= extent.get<std::size_t>();
     }
     for (const auto& value : entry["values"]) {
-        const auto number = value.is_string() ? hex_number(value.get<std::string>()) : std::nullopt;
-        require<io::FileError>(number.has_value(), where, ": values: got ", value.dump(-1, ' ', true),
+        double number = 0;
+        const bool read = value.is_string() && read_hex(value.get<std::string>(), number);
+        require<io::FileError>(read, where, ": values: got ", value.dump(-1, ' ', true),
                                ", expected a hexadecimal float as text");
-        t.values.push_back(*number);
+        t.values.push_back(number);
     }
     require<io::FileError>(t.values.size() == count, where, ": got ", t.values.size(), " values, expected ",
                            count, " for shape ", t.shape);

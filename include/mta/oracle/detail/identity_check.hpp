@@ -39,7 +39,7 @@ inline std::string places_of(const std::vector<IdentityFailure>& failures, const
 
 inline std::string described(const IdentityVerdict& v) {
     using check::detail::brief;
-    if (!v.judged) return sentence(v.statement, ": not judged, every term is 0");
+    if (!v.judged) return sentence(v.statement, ": not judged, every term is 0 or overflowed");
     if (v.holds)
         return sentence(v.statement, ": ok (error ", brief(v.error), ", bound ", brief(v.tolerance), ")");
     const auto& worst = v.failures.front();
@@ -48,15 +48,17 @@ inline std::string described(const IdentityVerdict& v) {
                     brief(v.tolerance), ")");
 }
 
-/// Compares the two sides key by key; `names` says where a key stands (none: the key itself).
-inline void judge(IdentityVerdict& v, const Sums& left, const Sums& right,
-                  const std::vector<std::vector<Index>>& names = {}) {
+/// Compares the two sides key by key; `names` says where a key stands (none: the key itself). Half precision
+/// overflows early: there what is not finite is not judged.
+inline void judge(IdentityVerdict& v, io::DType dtype, const Sums& left, const Sums& right,
+                  const std::vector<std::vector<Index>>& names) {
     const auto rank = [](double error) { return std::isnan(error) ? HUGE_VAL : error; };
     for (std::size_t n = 0; n < left.sum.size(); ++n) {
         const long double size = left.size[n] + right.size[n], lost = left.lost[n] + right.lost[n];
-        if (size == 0) continue;  // all terms are 0: nothing could have failed
-        v.judged = true;
+        if (size == 0) continue;  // nothing could have failed
         const long double apart = std::abs(left.sum[n] - right.sum[n]);
+        if (dtype == io::DType::F16 && !std::isfinite(apart)) continue;
+        v.judged = true;
         const double error = static_cast<double>((apart <= lost ? 0 : apart - lost) / size);
         if (rank(error) > rank(v.error)) v.error = error;
         if (error <= v.tolerance) continue;
@@ -102,6 +104,11 @@ class IdentityCheck {
         if (why_not.empty()) return &verdicts.back();
         verdicts.back().sentence = sentence(statement, ": not judged, ", why_not);
         return nullptr;
+    }
+
+    void judge(IdentityVerdict& v, const Sums& left, const Sums& right,
+               const std::vector<std::vector<Index>>& names = {}) const {
+        detail::judge(v, p.dtype, left, right, names);
     }
 
     /// <d x, x> by head of a tensor (B, heads, S, D).

@@ -139,4 +139,39 @@ Sums summed(const Problem& p, const Places& places, const double* d, Index heads
     return s;
 }
 
+/// By query head: the size of what cancels in sums of logits times their gradients where the logits of a row have a
+/// common offset, since the gradients of a row sum to about 0. An estimate: the gradients' size is inferred from dq,
+/// which sees the keys' deviations from their mean.
+inline std::vector<long double> offset_sizes(const Problem& p, const Places& places, const NamedTensor& d_q) {
+    const Index D = p.config.attention.head_dim, Hkv = places.Hkv;
+    const auto keys = static_cast<std::size_t>(places.keys());
+    std::vector<std::vector<long double>> mean(keys, std::vector<long double>(static_cast<std::size_t>(D)));
+    std::vector<long double> count(keys), square(keys),
+        sizes(static_cast<std::size_t>(p.config.attention.heads));
+    const auto each_key = [&](auto&& f) {
+        for_each_row(p, places, Hkv, [&](Index key, Index row, Index) {
+            for (Index d = 0; d < D; ++d)
+                f(static_cast<std::size_t>(key), static_cast<std::size_t>(d), p.k.data()[row * D + d]);
+        });
+    };
+    for_each_row(p, places, Hkv, [&](Index key, Index, Index) { count[static_cast<std::size_t>(key)] += 1; });
+    each_key([&](std::size_t key, std::size_t d, double x) { mean[key][d] += x / count[key]; });
+    each_key([&](std::size_t key, std::size_t d, double x) {
+        square[key] += (x - mean[key][d]) * (x - mean[key][d]) / count[key];
+    });
+    for_each_row(p, places, p.config.attention.heads, [&](Index k, Index row, Index h) {
+        const auto key = static_cast<std::size_t>(k);
+        long double offset = 0, gradient = 0;
+        for (Index d = 0; d < D; ++d) {
+            const auto n = static_cast<std::size_t>(row * D + d);
+            offset += p.q.data()[n] * mean[key][static_cast<std::size_t>(d)];
+            gradient += d_q.values[n] * d_q.values[n];
+        }
+        if (square[key] > 0)
+            sizes[static_cast<std::size_t>(h)] +=
+                std::abs(offset) * std::sqrt(gradient * count[key] / square[key]);
+    });
+    return sizes;
+}
+
 }  // namespace mta::oracle::detail

@@ -134,7 +134,12 @@ class ProbeRun {
                                                        : 4e-2;
         return options.relative.value_or(usual) * size;
     }
-    /// The same for elements whose inputs did not change at all.
+    /// Against what was computed here in double: float may mean tf32, whose roundings two runs have in common.
+    double tolerance_to_double(double size) const {
+        return std::max(tolerance(size),
+                        !options.relative && lively.dtype == io::DType::F32 ? 4e-3 * size : 0);
+    }
+    /// The tolerance for elements whose inputs did not change at all.
     double unchanged(double size) const { return options.bitwise ? 0 : tolerance(size); }
     /// What counts as a change, whatever its size: more than the last digits of the arithmetic.
     double visible(double size) const { return (lively.dtype == io::DType::F64 ? 1e-12 : 1e-6) * size; }

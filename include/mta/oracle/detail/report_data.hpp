@@ -77,6 +77,7 @@ struct Report {
     std::optional<Explanation> next_best;
     bool diagnosed = false;
     RunTrust trust;
+    std::optional<Power> shown_power;  // of the case that a failing report shows, alone
     std::vector<std::string> notes;
     std::vector<std::string> effects;  // lines about the candidate as it is: taps, masks
     std::optional<ErrorMap> map;       // of the worst tensor of the case that a report shows

@@ -80,9 +80,14 @@ inline Json json_of(const CaseReport& c) {
 }
 
 inline Json json_of(const RunTrust& trust) {
-    Json j{{"trusted", trust.trusted()}, {"reasons", trust.reasons},
-           {"cases", trust.cases},       {"counting_cases", trust.counting_cases},
-           {"detects", nullptr},         {"known", nullptr},
+    // Nobody asks whether a mismatch can be trusted.
+    const bool measured = trust.cases > 0 || !trust.reasons.empty();
+    Json j{{"trusted", measured ? Json(trust.trusted()) : Json(nullptr)},
+           {"reasons", trust.reasons},
+           {"cases", trust.cases},
+           {"counting_cases", trust.counting_cases},
+           {"detects", nullptr},
+           {"known", nullptr},
            {"unseen", Json::array()}};
     if (!trust.power) return j;
     j["detects"] = trust.power->seen.size();

@@ -161,6 +161,11 @@ inline std::string identities_text(const std::vector<IdentityVerdict>& identitie
     return labelled("identities", failing.empty() ? hold : hold + shortened(failing, 90));
 }
 
+inline std::string power_text(const std::string& who, const Power& p) {
+    return sentence(who, " ", p.seen.size(), "/", p.applicable(), " known deviations at this tolerance",
+                    p.unseen.empty() ? "" : ", not " + joined(p.unseen, 3));
+}
+
 /// The case that explains most, in full.
 inline std::string case_text(const Report& r, const CaseReport& c) {
     std::string text = "FAIL  " + c.name + "\n";
@@ -172,6 +177,7 @@ inline std::string case_text(const Report& r, const CaseReport& c) {
     for (std::size_t n = 0; n < std::min<std::size_t>(3, r.effects.size()); ++n)
         text += labelled(n == 0 ? "effective" : "", shortened(r.effects[n], 110));
     text += identities_text(c.identities);
+    if (r.shown_power) text += labelled("trust", power_text("this case detects", *r.shown_power));
     for (const auto& f : c.findings)
         if (!f.passed) text += labelled("finding", f.name + ": " + shortened(f.sentence, 100));
     for (std::size_t n = 0; n < std::min<std::size_t>(2, c.notes.size()); ++n)
@@ -196,17 +202,12 @@ inline std::string other_failures(const Report& r, const CaseReport& shown) {
     return text;
 }
 
-inline std::string power_text(const Power& p) {
-    return sentence("these cases detect ", p.seen.size(), "/", p.applicable(),
-                    " known deviations at this tolerance",
-                    p.unseen.empty() ? "" : ", not " + joined(p.unseen, 3));
-}
-
 inline std::string trust_text(const Report& r) {
     std::string text;
     for (const auto& reason : r.trust.reasons)
         text += labelled("not trusted", shortened(reason, 160));
-    if (r.trust.power && r.trust.trusted()) text += labelled("trust", power_text(*r.trust.power));
+    if (r.trust.power && r.trust.trusted())
+        text += labelled("trust", power_text("these cases detect", *r.trust.power));
     return text;
 }
 

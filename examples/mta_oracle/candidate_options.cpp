@@ -1,0 +1,109 @@
+// Options that name a candidate and a problem, and what is made of them.
+// SPDX-License-Identifier: MIT
+#include "candidate_options.hpp"
+
+#include <mta/oracle/backend_candidate.hpp>
+#include <mta/oracle/case.hpp>
+#include <mta/oracle/library_candidate.hpp>
+#include <mta/oracle/shrink.hpp>
+
+#include "support.hpp"
+
+namespace mta::program {
+
+using oracle::Candidate;
+using oracle::Problem;
+
+void add_candidate_options(CLI::App& c, CandidateArguments& a) {
+    c.add_option("--lib", a.library, "a shared library with the C interface");
+    c.add_option("--symbol", a.symbol, "its forward function");
+    c.add_option("--backward-symbol", a.backward_symbol, "its backward function");
+    c.add_option("--timeout", a.timeout, "seconds for one problem of a library")->capture_default_str();
+    c.add_option("--backend", a.backend, "a backend of this program")
+        ->check(one_of({"reference", "fast", "cuda"}));
+    c.add_option("--dtype", a.dtype, "arithmetic of the backend")
+        ->check(one_of({"float32", "float64"}))
+        ->capture_default_str();
+}
+
+void add_problem_options(CLI::App& c, ProblemArguments& a) {
+    c.add_option("--case", a.cases, "a case descriptor; may be repeated");
+    c.add_option("--config", a.config, "a configuration, JSON, that goes with --in");
+    c.add_option("--in", a.in, "inputs and parameters, safetensors");
+    c.add_option("--problem", a.problem, "a problem in hexadecimal floats, as shrink prints it");
+}
+
+void add_rounding_option(CLI::App& c, std::string& rounding) {
+    c.add_option("--rounding", rounding,
+                 "where the candidate rounds: fp32, tf32, bf16-flash, \"io=bf16 acc=fp32\"");
+}
+
+Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
+    const bool library = !a.library.empty(), backend = !a.backend.empty();
+    require<oracle::ConfigError>(library != backend, who, ": got ", library ? "both" : "neither",
+                                 " of --lib and --backend, expected one");
+    if (library) {
+        require<oracle::ConfigError>(
+            !a.symbol.empty(), who,
+            ": got --lib without --symbol, expected the name of its forward function");
+        oracle::LibraryOptions options;
+        options.path = a.library, options.symbol = a.symbol, options.backward_symbol = a.backward_symbol;
+        options.timeout_seconds = a.timeout;
+        options.stages = false;
+        oracle::require_library(options);
+        return oracle::library_candidate(options);
+    }
+    if (a.backend != "reference")
+        throw oracle::UnsupportedError(who + ": --backend: got '" + a.backend +
+                                       "', which this program was built without, expected 'reference'");
+    Candidate c = a.dtype == "float64" ? oracle::backend_candidate<double>("reference float64", Reference{})
+                                       : oracle::backend_candidate<float>("reference float32", Reference{});
+    c.reproduce = "--backend reference --dtype " + a.dtype;
+    return c;
+}
+
+std::vector<Problem> problems_of(const std::string& who, const ProblemArguments& a,
+                                 const std::string& usual) {
+    const bool files = !a.config.empty() || !a.in.empty();
+    const int ways = !a.cases.empty() + files + !a.problem.empty();
+    require<oracle::ConfigError>(ways <= 1, who, ": got ", ways,
+                                 " of --case, --config with --in, and --problem, expected at most one");
+    require<oracle::ConfigError>(a.config.empty() == a.in.empty(), who, ": got ",
+                                 a.config.empty() ? "--in without --config" : "--config without --in",
+                                 ", expected both");
+    if (!a.problem.empty()) return {oracle::problem_from_json(io::read_json(a.problem), a.problem)};
+    if (files) {
+        oracle::Notes notes;
+        auto p =
+            oracle::problem_from_file(a.in, oracle::read_config(a.config), io::read_safetensors(a.in), notes);
+        for (const auto& note : notes)
+            print_note(note);
+        return {std::move(p)};
+    }
+    std::vector<Problem> problems;
+    for (const auto& descriptor : a.cases.empty() ? std::vector<std::string>{usual} : a.cases)
+        problems.push_back(oracle::make_problem(oracle::parse_case(descriptor)));
+    return problems;
+}
+
+oracle::RoundingProfile rounding_of(const std::string& rounding, const Problem& p) {
+    if (!rounding.empty()) return oracle::parse_rounding(rounding);
+    return oracle::parse_rounding(p.dtype == io::DType::F64    ? "fp64"
+                                  : p.dtype == io::DType::BF16 ? "bf16-flash"
+                                  : p.dtype == io::DType::F16  ? "fp16-flash"
+                                                               : "fp32");
+}
+
+double coarsest_roundoff(const oracle::RoundingProfile& r) {
+    double coarsest = 0;
+    for (const auto precision : {r.io, r.multiply, r.accumulate, r.scores, r.weights, r.outputs, r.lse})
+        coarsest = std::max(coarsest, oracle::unit_roundoff(precision));
+    return coarsest;
+}
+
+std::string what_went_wrong(const oracle::Answer& answer) {
+    if (answer.outcome == oracle::Outcome::answered) return {};
+    return answer.outcome == oracle::Outcome::refused ? "refused: " + answer.sentence : answer.sentence;
+}
+
+}  // namespace mta::program
