@@ -29,6 +29,8 @@ std::vector<Command> declare_commands(CLI::App& app) {
     commands.push_back(program::profiles_command(app));
     commands.push_back(program::stages_command(app));
     commands.push_back(program::vectors_command(app));
+    commands.push_back(program::diagnose_command(app));
+    commands.push_back(program::check_command(app));
     return commands;
 }
 

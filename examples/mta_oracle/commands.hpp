@@ -28,5 +28,7 @@ Command gen_command(CLI::App& app);
 Command profiles_command(CLI::App& app);
 Command stages_command(CLI::App& app);
 Command vectors_command(CLI::App& app);
+Command diagnose_command(CLI::App& app);
+Command check_command(CLI::App& app);
 
 }  // namespace mta::program

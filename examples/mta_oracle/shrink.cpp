@@ -29,26 +29,38 @@ struct Arguments {
 // How the candidate fails on a problem: not answering in one of the ways, or a wrong tensor.
 struct Failure {
     Outcome outcome = Outcome::answered;
-    bool wrong = false;
+    double error = 0;  // of the worst wrong tensor, in tolerances
+    double gap = 0;    // |got - expected| there
     std::string sentence;
 
-    bool is_one() const { return wrong || (outcome != Outcome::answered && outcome != Outcome::refused); }
+    bool is_one() const { return error > 0 || (outcome != Outcome::answered && outcome != Outcome::refused); }
+    /// Of the same kind, and not merely at the edge of the tolerance where the first one is far beyond it.
+    bool is_like(const Failure& first) const {
+        return is_one() && outcome == first.outcome && error >= std::min(100.0, first.error / 2) &&
+               !(gap < 1e-3 * first.gap);
+    }
 };
 
 Failure failure_of(const oracle::Candidate& candidate, const Arguments& a, const Problem& p) {
     const auto answer = candidate.answer(p);
-    if (answer.outcome != Outcome::answered) return {answer.outcome, false, answer.sentence};
+    if (answer.outcome != Outcome::answered) return {answer.outcome, 0, 0, answer.sentence};
     oracle::ToleranceOptions options;
     options.stages = options.low_precision = false;
     const auto judgement =
         oracle::judge(p, answer.results, oracle::expect(p, rounding_of(a.rounding, p), options));
-    for (const auto& t : judgement.tensors)
-        if (!t.agrees() && (a.tensor.empty() || t.name == a.tensor))
-            return {Outcome::answered, true,
-                    mta::detail::sentence(t.name, " at ", t.worst.where, ": got ", t.worst.got, ", expected ",
-                                          t.worst.expected, " (", check::detail::brief(t.worst.error),
-                                          " x tolerance)", t.sentence)};
-    return {};
+    Failure worst;
+    for (const auto& t : judgement.tensors) {
+        const double error = t.sentence.empty() ? t.worst.error : HUGE_VAL;
+        if (t.agrees() || (!a.tensor.empty() && t.name != a.tensor) || error <= worst.error) continue;
+        worst.error = error;
+        worst.gap = std::abs(t.worst.got - t.worst.expected);
+        worst.sentence =
+            !t.sentence.empty()
+                ? t.sentence
+                : mta::detail::sentence(t.name, " at ", t.worst.where, ": got ", t.worst.got, ", expected ",
+                                        t.worst.expected, " (", check::detail::brief(error), " x tolerance)");
+    }
+    return worst;
 }
 
 void show(int calls, const std::string& step, const Problem& p) {
@@ -72,10 +84,7 @@ int run(const Arguments& a) {
                 one_line(first.sentence).c_str());
     oracle::ShrinkOptions options = a.options;
     options.progress = show;
-    const auto fails = [&](const Problem& p) {
-        const Failure f = failure_of(candidate, a, p);
-        return f.is_one() && f.outcome == first.outcome;
-    };
+    const auto fails = [&](const Problem& p) { return failure_of(candidate, a, p).is_like(first); };
     auto r = oracle::shrink(problems[0], fails, options);
     if (::isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r%120s\r", "");
     std::printf("%s\n  %s\n", one_line(oracle::size_of(r.problem)).c_str(),
@@ -90,7 +99,8 @@ int run(const Arguments& a) {
         std::printf("reproduce: mta-oracle shrink --config %s.json --in %s.in.safetensors %s\n",
                     one_line(a.out).c_str(), one_line(a.out).c_str(), one_line(candidate.reproduce).c_str());
     }
-    return static_cast<int>(first.wrong ? oracle::ExitCode::mismatch : oracle::ExitCode::candidate);
+    return static_cast<int>(first.outcome == Outcome::answered ? oracle::ExitCode::mismatch
+                                                               : oracle::ExitCode::candidate);
 }
 
 }  // namespace

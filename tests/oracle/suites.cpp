@@ -143,8 +143,12 @@ TEST_CASE("suites: properties, a profile keeps shapes and fills and gives its ow
         for (const auto& s : suites) {
             const auto cases = suite(s.name, {.seed = 0, .dtype = io::DType::F32, .profile = p.name});
             CHECK(cases.size() > 15);
+            std::set<std::string> seen;
             for (const auto& c : cases) {
                 INFO(describe(c));
+                const std::string text = describe(c);
+                CHECK(
+                    seen.insert(text.substr(0, text.find(" seed=")) + text.substr(text.find(" io="))).second);
                 const auto &a = c.config.attention, &own = p.config.attention;
                 CHECK(c.profile == p.name);
                 CHECK(parse_case(describe(c)) == c);

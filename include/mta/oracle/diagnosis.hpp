@@ -73,6 +73,7 @@ class Diagnostician {
             singles.push_back(hypothesis_of(bug));
         std::vector<Tried> tried = try_all(std::move(singles));
         d.consistent_with = consistent(tried);
+        if (d.consistent_with.empty()) survey(tried);
         d.next_best = next_best(tried);
         if (d.consistent_with.empty() && options_.pairs) d.consistent_with = consistent_pairs(tried);
         d.sentence = sentence_of(d);
@@ -115,6 +116,22 @@ class Diagnostician {
             look(tried[at], /*all=*/false);
         });
         return tried;
+    }
+
+    // When nothing fits: how much of the first cases each explains, without a look at its own tolerance.
+    void survey(std::vector<Tried>& tried) const {
+        const std::size_t most = std::min<std::size_t>(3, cases_.size());
+        parallel_for(static_cast<Index>(tried.size()), [&](Index i) {
+            Tried& t = tried[static_cast<std::size_t>(i)];
+            t.wrong_explained = t.explained = 0;
+            for (std::size_t c = 0; c < most; ++c) {
+                const auto fits = cases_[c]->fit(t.hypothesis, /*all=*/true);
+                for (std::size_t n = 0; n < fits.size(); ++n) {
+                    t.explained += fits[n] != Fit::refuted;
+                    t.wrong_explained += fits[n] != Fit::refuted && cases_[c]->is_wrong(n);
+                }
+            }
+        });
     }
 
     std::vector<Explanation> consistent(const std::vector<Tried>& tried) const {

@@ -187,7 +187,8 @@ class Model {
         Grid d_v(c_.B, c_.Hkv, c_.S, c_.D);
         context_backward_values(c_, g_, d_context, final_, weights_, reads, d_v);
         Grid d = context_backward_weights(c_, g_, d_context, final_, reads);
-        mix_backward(false, wide, d, weights_, post_conv_);
+        Grid unused(c_.B, c_.H, c_.S, c_.S);  // a bug: nothing reads the post-softmax stages
+        mix_backward(false, wide, g_.context_from_weights ? unused : d, weights_, post_conv_);
         keep_scores("stage.d_weights", d);
         Grid from_output(c_.B, c_.H, c_.S, 1);
         for (std::size_t n = 0; n < d_context.x.size(); ++n)

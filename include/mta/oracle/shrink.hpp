@@ -31,7 +31,7 @@ inline std::string size_of(const Problem& p) {
     const auto& c = p.config.attention;
     std::string text = detail::sentence("B", p.batch(), " H", c.heads, " kv", c.key_value_heads(), " S",
                                         p.sequence(), " D", c.head_dim);
-    for (const auto& [name, side] : detail::sides) {
+    for (const auto& [name, side] : detail::both_sides) {
         const auto& s = c.*side.first;
         if (s.has_conv()) text += detail::sentence(" ", name, ".kernel ", s.query_kernel, "x", s.key_kernel);
         if (s.has_mix()) text += detail::sentence(" ", name, ".mix ", s.mix_group);

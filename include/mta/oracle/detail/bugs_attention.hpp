@@ -172,7 +172,7 @@ inline constexpr PlainBug attention_backward_bugs[]{
      "d_post_mix", [](Knobs& k) { k.keys_interleaved = k.values_interleaved = true; }, shares_several_kv},
     {"grad.v from the weights before the post stages",
      "the softmax's weights were saved; the gradient of v needs the convolved and mixed ones", "grad.v",
-     [](Knobs& k) { k.context_from_weights = true; }, mixes_after},
+     [](Knobs& k) { k.values_from_weights = true; }, mixes_after},
 };
 
 inline void add_tile_bugs(std::vector<Bug>& bugs) {

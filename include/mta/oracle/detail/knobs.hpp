@@ -120,6 +120,7 @@ struct Knobs {
     BatchKnob batch = BatchKnob::summed;
     RowTermKnob row_term = RowTermKnob::right;
     bool no_weights_factor = false;     // softmax's gradient lacks the factor A
+    bool values_from_weights = false;   // gradient of v: the weights before convolution and mixing were saved
     bool final_weights_factor = false;  // the weights after convolution and mixing were saved for it
     bool weights_from_logits = false;   // the weights are recomputed without convolution and mixing
     bool last_query_tile_lost = false;  // parameter gradients miss the rows that do not fill a tile

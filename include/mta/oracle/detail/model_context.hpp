@@ -89,7 +89,7 @@ inline Grid context_backward_weights(const ModelContext& c, const Knobs& k, cons
 /// The gradient of the values; `weights` are those before convolution and mixing.
 inline void context_backward_values(const ModelContext& c, const Knobs& k, const Grid& d_context,
                                     const Grid& final, const Grid& weights, bool wide, Grid& d_v) {
-    const Grid used = final_weights(c, k, k.context_from_weights ? weights : final);
+    const Grid used = final_weights(c, k, k.context_from_weights || k.values_from_weights ? weights : final);
     SumGrid sums(c.B, c.Hkv, c.S, c.D);
     const Index group = c.H / c.Hkv;
     for (Index b = 0; b < c.B; ++b)

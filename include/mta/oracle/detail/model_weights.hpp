@@ -22,6 +22,7 @@ inline double exponential(const ModelContext& c, SoftmaxKnob knob, double score,
         case SoftmaxKnob::no_maximum:
             return round_to(Precision::fp32, std::exp(score));
         case SoftmaxKnob::masked_maximum:
+            if (c.config.mask == MaskRule::none) return accumulated(c, std::exp(score - maximum));
             return round_to(Precision::fp32, std::exp(score - std::max(maximum, 0.0)));
         case SoftmaxKnob::base_two:
             return accumulated(c, std::exp2(score - maximum));

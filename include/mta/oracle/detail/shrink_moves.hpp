@@ -108,7 +108,7 @@ inline void cut_kernel(ScoreMixingConfig& config, ScoreMixingParams<double>& par
 
 using Side = std::pair<ScoreMixingConfig MultiTokenAttentionConfig::*,
                        ScoreMixingParams<double> MultiTokenAttentionParams<double>::*>;
-inline const std::array<std::pair<const char*, Side>, 2> sides{
+inline const std::array<std::pair<const char*, Side>, 2> both_sides{
     {{"pre", {&MultiTokenAttentionConfig::pre, &MultiTokenAttentionParams<double>::pre}},
      {"post", {&MultiTokenAttentionConfig::post, &MultiTokenAttentionParams<double>::post}}}};
 
@@ -125,7 +125,7 @@ inline Proposals stage_moves(const Problem& p) {
             q.config.attention.norm.reset();
             q.params.norm.reset();
         });
-    for (const auto& [name, side] : sides) {
+    for (const auto& [name, side] : both_sides) {
         const auto [config, params] = side;
         const auto& c = p.config.attention.*config;
         if (c.has_mix())
@@ -145,7 +145,7 @@ inline Proposals stage_moves(const Problem& p) {
 
 inline Proposals kernel_moves(const Problem& p) {
     Proposals list;
-    for (const auto& [name, side] : sides) {
+    for (const auto& [name, side] : both_sides) {
         const auto [config, params] = side;
         const auto& c = p.config.attention.*config;
         const auto cut = [&, member = config, tensors = params](const char* what, Index query, Index key,

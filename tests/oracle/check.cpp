@@ -1,0 +1,260 @@
+// Tests of oracle/check.hpp: every verdict a run can have, and what stands beside it.
+// SPDX-License-Identifier: MIT
+#include <mta/oracle/backend_candidate.hpp>
+#include <mta/oracle/check.hpp>
+
+#include "judge_support.hpp"
+
+namespace {
+
+using namespace mta;
+using namespace mta::oracle;
+
+const RoundingProfile fp32 = parse_rounding("fp32");
+const char* const weak = "sdpa/B1_H1_S1_D4 fill=normal seed=1 io=fp32";
+
+std::vector<CheckCase> cases_of(const std::vector<const char*>& descriptors) {
+    std::vector<Case> cases;
+    for (const char* d : descriptors)
+        cases.push_back(parse_case(d));
+    return check_cases(cases);
+}
+
+CheckOptions plain_options() {
+    CheckOptions options;
+    options.rounding = fp32;
+    options.power = options.diagnose = false;
+    options.repeats = 0;
+    return options;
+}
+
+Candidate right() {
+    return backend_candidate<float>("reference float32", Reference{});
+}
+
+/// A candidate whose answer to case number n (counted from 0) is f(n, right answer).
+template <class F>
+Candidate changed(F f) {
+    auto calls = std::make_shared<std::size_t>(0);
+    return {"changed", "--lib ./x.so", [calls, f](const Problem& p) {
+                Answer answer = right().answer(p);
+                f((*calls)++, answer);
+                return answer;
+            }};
+}
+
+Candidate answering(Outcome outcome) {
+    return changed([outcome](std::size_t n, Answer& a) {
+        if (n != 1) return;
+        a.outcome = outcome;
+        a.sentence = "why";
+        a.results = {};
+    });
+}
+
+void spoil(Answer& a) {
+    for (double& x : test::tensor_of(a.results, "out").values)
+        x += 0.25;
+}
+
+const std::vector<const char*> three{test::every_stage, test::exact_mask, test::packed};
+
+}  // namespace
+
+TEST_CASE("a right candidate agrees and could have failed") {
+    auto options = plain_options();
+    options.power = options.diagnose = true;
+    options.repeats = 2;
+    const Report r = oracle::check(right(), cases_of(three), options);
+    CHECK(r.verdict == CheckVerdict::agrees);
+    CHECK(r.exit_code() == 0);
+    CHECK(r.cases.size() == 3);
+    CHECK(r.trust.counting_cases == 3);
+    REQUIRE(r.trust.power);
+    CHECK(r.trust.power->share() > trusted_power);
+    CHECK(r.shown() == nullptr);
+    CHECK(!r.first_wrong_stage());
+    CHECK(!r.diagnosed);
+    CHECK(r.cases.front().findings.size() == 1);  // determinism
+    CHECK(r.cases.front().findings.front().passed);
+    CHECK(r.cases.front().identities.size() > 3);
+}
+
+TEST_CASE("the worst case decides, in the order of the contract's exit codes") {
+    struct Row {
+        Outcome outcome;
+        CheckVerdict verdict;
+        int code;
+    };
+    for (const auto& row :
+         {Row{Outcome::failed, CheckVerdict::crashed, 4}, Row{Outcome::crashed, CheckVerdict::crashed, 4},
+          Row{Outcome::timed_out, CheckVerdict::crashed, 4},
+          Row{Outcome::broke_memory, CheckVerdict::contract, 6},
+          Row{Outcome::refused, CheckVerdict::agrees, 0}}) {
+        const Report r = oracle::check(answering(row.outcome), cases_of(three), plain_options());
+        CHECK(r.verdict == row.verdict);
+        CHECK(r.exit_code() == row.code);
+        CHECK(r.cases[1].sentence == "why");
+        if (row.code != 0) CHECK(r.shown() == &r.cases[1]);
+    }
+    const auto both = changed([](std::size_t n, Answer& a) {
+        if (n == 0) spoil(a);
+        if (n == 2) a.outcome = Outcome::crashed;
+    });
+    const Report r = oracle::check(both, cases_of(three), plain_options());
+    CHECK(r.verdict == CheckVerdict::crashed);
+    CHECK(r.cases[0].verdict == CheckVerdict::mismatch);
+}
+
+TEST_CASE("a candidate that refuses every case is unsupported") {
+    const auto refusing = changed([](std::size_t, Answer& a) { a.outcome = Outcome::refused; });
+    const Report r = oracle::check(refusing, cases_of(three), plain_options());
+    CHECK(r.verdict == CheckVerdict::unsupported);
+    CHECK(r.exit_code() == 8);
+    CHECK(r.notes.front() == "the candidate refused 3 of 3 cases");
+}
+
+TEST_CASE("a wrong value is a mismatch with a stage, a picture and a line that reproduces it") {
+    auto options = plain_options();
+    options.arguments = "--rounding fp32";
+    const Report r = oracle::check(changed([](std::size_t n, Answer& a) {
+                                       if (n == 1) spoil(a);
+                                   }),
+                                   cases_of(three), options);
+    CHECK(r.verdict == CheckVerdict::mismatch);
+    CHECK(r.exit_code() == 1);
+    CHECK(r.count(CheckVerdict::agrees) == 2);
+    REQUIRE(r.shown() == &r.cases[1]);
+    CHECK(r.shown()->reproduce ==
+          std::string("mta-oracle check --case '") + test::exact_mask + "' --rounding fp32 --lib ./x.so");
+    REQUIRE(r.map);
+    CHECK(r.map->tensor == "out");
+    CHECK(r.map->rows == 7);
+    CHECK(r.map->columns == 4);
+    CHECK(*std::min_element(r.map->error.begin(), r.map->error.end()) > 1);
+}
+
+TEST_CASE("a known bug is named with its stage") {
+    auto options = plain_options();
+    options.diagnose = options.power = true;
+    const auto candidate = model_candidate(deviation("pre.mix transposed"), fp32, /*stages=*/true);
+    const Report r = oracle::check(candidate, cases_of({test::every_stage, test::packed}), options);
+    CHECK(r.first_wrong_stage() == "pre_mix");
+    CHECK(r.diagnosed);
+    REQUIRE(!r.consistent_with.empty());
+    CHECK(r.consistent_with.front().name == "pre.mix transposed");
+    CHECK(r.consistent_with.front().cases == 2);
+    REQUIRE(r.shown_power);
+    CHECK(r.shown_power->share() > 0.5);
+}
+
+TEST_CASE("without stages the stage is left open") {
+    auto options = plain_options();
+    const auto candidate = model_candidate(deviation("pre.mix transposed"), fp32, /*stages=*/false);
+    const Report r = oracle::check(candidate, cases_of({test::every_stage}), options);
+    CHECK(r.verdict == CheckVerdict::mismatch);
+    CHECK(!r.first_wrong_stage());
+}
+
+TEST_CASE("what could not fail is not trusted: short sequences, missing gradients, nothing at all") {
+    auto options = plain_options();
+    CHECK(oracle::check(right(), cases_of({weak}), options).exit_code() == 5);
+    CHECK(oracle::check(right(), cases_of({weak, test::every_stage}), options).exit_code() == 0);
+    const auto forward = changed([](std::size_t, Answer& a) {
+        std::erase_if(a.results.tensors, [](const auto& t) { return t.name.find("grad.") == 0; });
+    });
+    CHECK(oracle::check(forward, cases_of(three), options).exit_code() == 5);
+    options.owed = Owed::forward;
+    CHECK(oracle::check(forward, cases_of(three), options).exit_code() == 0);
+    const auto nothing = changed([](std::size_t, Answer& a) { a.results = {}; });
+    const Report r = oracle::check(nothing, cases_of(three), options);
+    CHECK(r.exit_code() == 5);
+    CHECK(r.count(CheckVerdict::mistrusted) == 3);
+    CHECK(oracle::check(right(), {}, options).exit_code() == 5);
+}
+
+TEST_CASE("a tolerance too loose to see known bugs is not trusted") {
+    auto options = plain_options();
+    options.power = true;
+    options.tolerance.factors = {1e9, 1e9};
+    const Report r = oracle::check(right(), cases_of({test::every_stage}), options);
+    CHECK(r.verdict == CheckVerdict::mistrusted);
+    REQUIRE(!r.trust.reasons.empty());
+    const std::string all = oracle::detail::joined(r.trust.reasons);
+    CHECK(all.find("0 within its tolerance") != std::string::npos);
+}
+
+TEST_CASE("different bits fail a candidate that declared otherwise") {
+    const auto unsteady = changed([](std::size_t n, Answer& a) {
+        auto& x = test::tensor_of(a.results, "out").values.front();
+        x += 1e-9 * static_cast<double>(n);
+    });
+    auto options = plain_options();
+    options.repeats = 3;
+    CHECK(oracle::check(unsteady, cases_of({test::every_stage}), options).exit_code() == 0);
+    options.declared_deterministic = true;
+    const Report r = oracle::check(unsteady, cases_of({test::every_stage}), options);
+    CHECK(r.verdict == CheckVerdict::nondeterministic);
+    CHECK(r.exit_code() == 7);
+}
+
+TEST_CASE("further questions decide with the verdict they bring") {
+    auto options = plain_options();
+    options.probe = [](const Problem&, std::size_t at) {
+        std::vector<std::pair<Finding, CheckVerdict>> findings;
+        if (at == 1)
+            findings.push_back({{"memory contract", false, "wrote past the end"}, CheckVerdict::contract});
+        return findings;
+    };
+    const Report r = oracle::check(right(), cases_of(three), options);
+    CHECK(r.exit_code() == 6);
+    CHECK(r.cases[1].sentence == "wrote past the end");
+}
+
+TEST_CASE("progress after each case, and stopping at the first failure") {
+    std::vector<std::size_t> seen;
+    auto options = plain_options();
+    options.stop_at_first_failure = true;
+    options.progress = [&](const CaseReport&, std::size_t done, std::size_t total) {
+        seen.push_back(done);
+        CHECK(total == 3);
+    };
+    const Report r = oracle::check(answering(Outcome::crashed), cases_of(three), options);
+    CHECK(seen == std::vector<std::size_t>{1, 2});
+    CHECK(r.cases.size() == 2);
+    CHECK(r.notes.back() == "stopped after 2 of 3 cases, at the first failure");
+}
+
+TEST_CASE("exact cases accept no error in exact rows") {
+    const char* exact = "paper-toy/B1_H2_S8_D16_cq2_ck5 fill=exact-integers seed=2 io=fp32";
+    const auto nudged = changed([](std::size_t, Answer& a) {
+        double& x = test::tensor_of(a.results, "stage.logits").values[8];
+        x += 1e-7 * (std::abs(x) + 1);
+    });
+    CHECK(oracle::check(right(), cases_of({exact}), plain_options()).exit_code() == 0);
+    CHECK(oracle::check(nudged, cases_of({exact}), plain_options()).exit_code() == 1);
+}
+
+TEST_CASE("a case whose reference does not fit is refused before anything is computed") {
+    const std::vector<CheckCase> huge{{"huge",
+                                       [] {
+                                           Problem p;
+                                           p.config = parse_case("sdpa/B1_H1_S1_D1").config;
+                                           p.q = Tensor<double, 4>(1, 1, 2'000'000, 1);
+                                           return p;
+                                       },
+                                       false}};
+    CHECK_THROWS_AS(oracle::check(right(), huge, plain_options()), UnsupportedError);
+}
+
+TEST_CASE("rounding assumed for each type, and identities where arithmetic leaves them nothing") {
+    CHECK(describe(default_rounding(io::DType::F32)) == "fp32");
+    CHECK(describe(default_rounding(io::DType::BF16)) == "bf16-flash");
+    CHECK(describe(default_rounding(io::DType::F16)) == "fp16-flash");
+    CHECK(describe(default_rounding(io::DType::F64)) == "fp64");
+    // Scores of -1e4: the sums of the identities cancel to a millionth.
+    const auto steep =
+        cases_of({"paper-880m/B1_H2_S16_D8_cq3_ck5_g2 fill=below-mask seed=18 io=fp32 norm=none gate=none"});
+    for (const auto& i : oracle::check(right(), steep, plain_options()).cases.front().identities)
+        CHECK(i.holds);
+}
