@@ -56,7 +56,7 @@ def usage(harness):
     says(2, ["compare"], "EXPECTED")
     says(2, ["compare", "in.safetensors"], "ACTUAL")
     says(2, ["compare", "a", "b", "c"], "c")
-    says(2, ["compare", "a", "b", "--rounding", "bf16-flash"], "'--rounding'")
+    says(2, ["compare", "a", "b", "--rounding", "bf16-flash"], "got --rounding without --config")
 
 
 def tolerances(harness):

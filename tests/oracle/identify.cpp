@@ -58,7 +58,7 @@ TEST_CASE("identify: the layer is as given on every option and in every type") {
                     x = oracle::detail::rounded_to(dtype, x);
                 return r;
             });
-            std::size_t expected = 2;  // scale and mask
+            std::size_t expected = 3;  // gain, scale and mask
             for (const auto& r : identify(candidate, {config, {{0, 2, 5}, {0}}}, dtype))
                 CHECK_MESSAGE(r.as_expected, io::dtype_name(dtype), " ", r.sentence);
             expected +=
@@ -114,7 +114,7 @@ TEST_CASE("identify: kernels that are transposed, shifted, scaled, not read, zer
                        for (auto& x : elements(p.params.post.conv->kernel))
                            x *= 0.5;
                    }),
-                   full(), "post.kernel") == "scaled by 0.5");
+                   full(), "gain") == "scaled by 0.5");
     CHECK(class_of(with_bug([](Problem& p) {
                        fill(p.params.post.conv->kernel, 0.0);
                        for (Index h = 0; h < 4; ++h)
@@ -125,6 +125,12 @@ TEST_CASE("identify: kernels that are transposed, shifted, scaled, not read, zer
                    "pre.kernel") == "zero: nothing is read here");
     CHECK(class_of(with_bug([](Problem& p) { p.params.pre.conv->kernel(1, 1, 0) = 0; }), full(),
                    "pre.kernel") == "other");
+    const auto scrambled = with_bug([](Problem& p) {
+        fill(p.params.pre.conv->kernel, 0.3);
+        p.config.attention.scale = 5;
+    });
+    CHECK(reading(scrambled, full(), "scale")
+              .sentence.ends_with("(read through kernels that are not understood)"));
 }
 
 TEST_CASE("identify: what was read is what the candidate computes with") {
@@ -163,7 +169,7 @@ TEST_CASE("identify: mixes that are transposed, scaled, not read") {
                        for (auto& x : elements(p.params.pre.mix->mix))
                            x *= 2;
                    }),
-                   full(), "pre.mix") == "scaled by 2");
+                   full(), "scale") == "scaled by 2");
 }
 
 TEST_CASE("identify: scale, mask and documents") {
@@ -171,6 +177,17 @@ TEST_CASE("identify: scale, mask and documents") {
     const auto r = reading(wrong_scale, full(), "scale");
     CHECK(r.classification == "scaled by 0.577");
     CHECK(r.found.values[0] == doctest::Approx(1.0 / 3));
+    // What the scale explains is not held against what is read through it.
+    for (const auto& other : identify(wrong_scale, full(), io::DType::F64))
+        CHECK_MESSAGE(other.as_expected == (other.name != "scale"), other.sentence);
+    const auto loud = candidate_of([](const Problem& p) {
+        auto out = layer_results<double>(p);
+        for (auto& x : out.tensors[0].values)
+            x *= 2;
+        return out;
+    });
+    CHECK(class_of(loud, full(), "gain") == "scaled by 2");
+    CHECK(class_of(loud, full(), "post.kernel") == "as given");
     oracle::CaseConfig packed{full_config(), {{0, 3}}};
     CHECK(class_of(with_bug([](Problem& p) { p.config.document_starts = {{0}}; }), packed, "mask") ==
           "as given, but documents are not separated");

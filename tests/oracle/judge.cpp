@@ -70,6 +70,8 @@ TEST_CASE("errors are multiples of the tolerance, by hand") {
     CHECK(error_in_tolerances(inf, 1, 1e300) == inf);
     CHECK(error_in_tolerances(1, 2, nan_value) == inf);
     CHECK(error_in_tolerances(1, 2, -1) == inf);
+    CHECK(error_in_tolerances(inf, 7e4, inf) == 0);  // fp16 holds 65504
+    CHECK(error_in_tolerances(nan_value, 7e4, inf) == inf);
     CHECK(error_in_tolerances(1, nan_value, 0.25) == inf);
     CHECK(error_in_tolerances(nan_value, nan_value, 0.25) == 0);
     CHECK(error_in_tolerances(inf, inf, 0.25) == 0);

@@ -36,6 +36,10 @@ TEST_CASE("a guarded buffer touches a forbidden region with the end that was ask
             CHECK(address(odd.data()) % 16 != 0);
             CHECK(address(odd.data()) % size == 0);
             CHECK(odd.data_end() - odd.data() == static_cast<std::ptrdiff_t>(3 * 5 * 7 * size));
+            // Where the size alone would align it, too.
+            const GuardedBuffer even({"t", dtype, {4, 8}}, {edge, true, false});
+            CHECK(address(even.data()) % 16 != 0);
+            CHECK(address(even.data()) % size == 0);
         }
     }
 }

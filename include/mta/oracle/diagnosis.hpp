@@ -5,7 +5,8 @@
 //           included, within tolerance. The tolerance is the reference's; where the prediction comes near without
 //           meeting it, that of the wrong operator itself (a wrong scale makes other rounding errors).
 // Groups    bugs that these cases cannot tell apart are all consistent; the closest prediction stands first.
-// Pairs     when no single bug fits, a wrong forward pass with a wrong gradient, or two wrong gradients, are tried.
+// Pairs     when no single bug fits: a wrong forward pass with a wrong gradient, two wrong gradients, or the same
+//           bug on both sides of the softmax.
 // Limits    docs/oracle/diagnosis.md: only bugs of deviations.hpp are known.
 #pragma once
 
@@ -170,13 +171,26 @@ class Diagnostician {
         return best;
     }
 
-    // Two bugs: one that explains a part, with every bug of gradients beside it.
+    // The bug of the same name on the other side of the softmax, or nullptr.
+    static const Bug* twin_after_softmax(const Bug& bug) {
+        const auto at = bug.name.find("pre");
+        if (at == std::string::npos) return nullptr;
+        const std::string twin = bug.name.substr(0, at) + "post" + bug.name.substr(at + 3);
+        const auto found =
+            std::find_if(bugs().begin(), bugs().end(), [&](const Bug& b) { return b.name == twin; });
+        return found == bugs().end() ? nullptr : &*found;
+    }
+
+    // Two bugs: one that explains a part, with every bug of gradients beside it; or the same one twice.
     std::vector<Explanation> consistent_pairs(const std::vector<Tried>& tried) const {
         std::vector<Hypothesis> pairs;
         for (const auto& first : best_partial(tried, options_.partial))
             for (const auto& second : bugs())
                 if (second.kind != BugKind::forward && second.name != first.hypothesis.name)
                     pairs.push_back(both(bug_named(first.hypothesis.name), second));
+        // One routine often serves both sides of the softmax, and so does its bug.
+        for (const auto& bug : bugs())
+            if (const Bug* twin = twin_after_softmax(bug)) pairs.push_back(both(bug, *twin));
         return consistent(try_all(std::move(pairs)));
     }
 

@@ -92,6 +92,8 @@ namespace detail {
 inline double error_in_tolerances(double got, double want, double tolerance) {
     constexpr double infinite = std::numeric_limits<double>::infinity();
     if (!std::isfinite(want)) return got == want || (std::isnan(got) && std::isnan(want)) ? 0 : infinite;
+    // Where anything is accepted (an overflow of the io type), a NaN is not.
+    if (std::isinf(tolerance) && tolerance > 0) return std::isnan(got) ? infinite : 0;
     const double error = std::abs(got - want);
     if (error == 0) return 0;
     const double ratio = error / tolerance;

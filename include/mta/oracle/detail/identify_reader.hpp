@@ -35,6 +35,8 @@ class Reader {
     Index first_key = 0, second_key = 0, row = 0, sequence = 0;
     double score = 1;     // of the one logit that is not 0 where scores are read
     Transform pre, post;  // how the candidate moves taps: identity kernels are placed where they act as such
+    double measured_scale = 1;  // the candidate's over the given one, once it is known
+    double measured_gain = 1;   // what the candidate makes of a context of 1
     int calls = 0;
 
     const MultiTokenAttentionConfig& config() const { return given_.attention; }
@@ -77,7 +79,7 @@ class Reader {
     /// The context behind a transparent norm and gate.
     Tensor<double, 4> context(const Problem& p) {
         auto t = out(p);
-        double factor = p.params.gate ? 2 : 1;
+        double factor = (p.params.gate ? 2 : 1) / measured_gain;
         if (p.params.norm) factor *= 0x1p12 / (norm_factor() * p.params.norm->weight(0));
         for (auto& x : elements(t))
             x *= factor;
@@ -115,9 +117,9 @@ class Reader {
             for (Index n = 0; n < config().key_value_heads(); ++n)
                 std::ranges::fill(mta::row(p.k, b, n, j), x);
     }
-    /// The score that these inputs really have, after rounding.
+    /// The score that these inputs really have, after rounding and with the candidate's own scale.
     double score_of(const Problem& p, Index b, Index h, Index i, double key) const {
-        return scale() * static_cast<double>(config().head_dim) * p.q(b, h, i, 0) * key;
+        return measured_scale * scale() * static_cast<double>(config().head_dim) * p.q(b, h, i, 0) * key;
     }
 
     /// By how much the score of key j exceeds that of key 0, from the weights of one row.

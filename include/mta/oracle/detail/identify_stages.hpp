@@ -47,6 +47,7 @@ class Readings {
     const MultiTokenAttentionConfig& c;
     const double tolerance;
     std::vector<Reading> list;
+    std::string caveat;  // ends the sentence of what is not as given
 
     /// Distinct, without symmetry, none small.
     template <class... Extents>
@@ -62,26 +63,33 @@ class Readings {
         Results r;
         r.put("expected", expected);
         r.put("found", found);
-        list.push_back({name, r.at("expected"), r.at("found"), classification, classification == "as given",
-                        mta::detail::sentence(name, ": ", classification)});
+        add(name, r.at("expected"), r.at("found"), classification, classification);
     }
     void add(const char* name, double expected, double found, const std::string& classification,
-             const std::string& sentence) {
-        list.push_back({name,
-                        {"expected", {}, {expected}},
-                        {"found", {}, {found}},
-                        classification,
-                        classification == "as given",
-                        mta::detail::sentence(name, ": ", sentence)});
+             const std::string& text) {
+        add(name, NamedTensor{"expected", {}, {expected}}, NamedTensor{"found", {}, {found}}, classification,
+            text);
+    }
+    void add_number(const char* name, double expected, double found, double accepted) {
+        const bool same = std::abs(found - expected) <= accepted * std::abs(expected);
+        const std::string text = same                                    ? "as given"
+                                 : std::isfinite(found) && expected != 0 ? factor_text(found / expected)
+                                                                         : "other";
+        add(name, expected, found, text,
+            mta::detail::sentence(text, ", got ", found, ", expected ", expected));
     }
     void add_number(const char* name, double expected, double found) {
-        const bool same = std::abs(found - expected) <= tolerance * std::abs(expected);
-        const std::string text = same ? "as given" : factor_text(found / expected);
-        add(name, expected, found, text,
-                      mta::detail::sentence(text, ", got ", found, ", expected ", expected));
+        add_number(name, expected, found, tolerance);
     }
 
   private:
+    void add(const char* name, const NamedTensor& expected, const NamedTensor& found,
+             const std::string& classification, const std::string& text) {
+        const bool same = classification == "as given";
+        list.push_back({name, expected, found, classification, same,
+                        mta::detail::sentence(name, ": ", text, same ? "" : caveat)});
+    }
+
     Random random_;
 };
 
@@ -158,7 +166,11 @@ class StageReadings {
             if (guess == 0) first_pre = pre_window, first_post = post_window;
             if (!pre) break;
         }
-        if (!consistent) reader_.pre = reader_.post = {}, pre_window = first_pre, post_window = first_post;
+        if (!consistent) {
+            reader_.pre = reader_.post = {};
+            pre_window = first_pre, post_window = first_post;
+            readings_.caveat = " (read through kernels that are not understood)";
+        }
         if (pre) kernel("pre.kernel", c_.pre, pre_kernel, *pre_window);
         if (post) kernel("post.kernel", c_.post, post_kernel, *post_window);
     }

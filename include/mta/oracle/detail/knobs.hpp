@@ -30,7 +30,7 @@ enum class SoftmaxKnob {
 enum class RowTermKnob { right, missing, from_output, mean, of_first_tile };
 enum class ScaleKnob { right, one, over_head_dim, twice, over_heads, inverse, log2e };
 /// Gradients of k and v over the query heads that share them.
-enum class GroupKnob { summed, last_head, mean };
+enum class GroupKnob { summed, first_head, last_head, mean };
 /// Gradients of parameters over the batch. `twice`: every contribution is added two times.
 enum class BatchKnob { summed, first, mean, twice };
 enum class GateSlopeKnob { right, of_tanh, of_value };

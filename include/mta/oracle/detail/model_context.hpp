@@ -94,7 +94,7 @@ inline void context_backward_values(const ModelContext& c, const Knobs& k, const
     const Index group = c.H / c.Hkv;
     for (Index b = 0; b < c.B; ++b)
         for (Index h = 0; h < c.H; ++h) {
-            if (k.value_group == GroupKnob::last_head && h % group != group - 1) continue;
+            if (head_is_lost(k.value_group, h, group)) continue;
             const Index kv = c.key_value_head(k, h, k.values_interleaved);
             for (Index i = 0; i < c.S; ++i) {
                 const KeyRange range = c.keys(k, b, i, wide);

@@ -129,6 +129,12 @@ inline Grid logits_forward(const ModelContext& c, const Knobs& k) {
     return logits;
 }
 
+// Whether a bug forgets what this query head of a group adds to the gradient of the key or value head they share.
+inline bool head_is_lost(GroupKnob knob, Index h, Index group) {
+    return (knob == GroupKnob::last_head && h % group != group - 1) ||
+           (knob == GroupKnob::first_head && h % group != 0);
+}
+
 /// Gradients of q and k from that of the logits.
 inline void logits_backward(const ModelContext& c, const Knobs& k, const Grid& d_logits, Grid& d_q,
                             Grid& d_k) {
@@ -140,7 +146,7 @@ inline void logits_backward(const ModelContext& c, const Knobs& k, const Grid& d
         for (Index h = 0; h < c.H; ++h)
             for (Index i = 0; i < c.S; ++i) {
                 const Index kv = c.key_value_head(k, h, k.keys_interleaved);
-                const bool lost = k.key_group == GroupKnob::last_head && h % group != group - 1;
+                const bool lost = head_is_lost(k.key_group, h, group);
                 for (Index j = 0; j < c.S; ++j) {
                     const double d = c.stored(c.weights(), d_logits.row(b, h, i)[j]);
                     if (d == 0) continue;
