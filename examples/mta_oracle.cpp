@@ -31,6 +31,12 @@ std::vector<Command> declare_commands(CLI::App& app) {
     commands.push_back(program::vectors_command(app));
     commands.push_back(program::diagnose_command(app));
     commands.push_back(program::check_command(app));
+    commands.push_back(program::identities_command(app));
+    commands.push_back(program::identify_command(app));
+    commands.push_back(program::shrink_command(app));
+    commands.push_back(program::gradcheck_command(app));
+    commands.push_back(program::power_command(app));
+    commands.push_back(program::selftest_command(app));
     return commands;
 }
 

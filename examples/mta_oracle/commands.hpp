@@ -30,5 +30,11 @@ Command stages_command(CLI::App& app);
 Command vectors_command(CLI::App& app);
 Command diagnose_command(CLI::App& app);
 Command check_command(CLI::App& app);
+Command identities_command(CLI::App& app);
+Command identify_command(CLI::App& app);
+Command shrink_command(CLI::App& app);
+Command gradcheck_command(CLI::App& app);
+Command power_command(CLI::App& app);
+Command selftest_command(CLI::App& app);
 
 }  // namespace mta::program

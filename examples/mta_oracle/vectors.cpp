@@ -32,7 +32,7 @@ int verify(VectorSet set, const std::string& path) {
         set == VectorSet::smoke || (set == VectorSet::full && std::filesystem::is_directory(path));
     const auto report = set == VectorSet::pocket ? oracle::verify_pocket(path)
                         : folder                 ? oracle::verify_vector_folder(set, path)
-                                                 : oracle::verify_checksums(path);
+                                                 : oracle::verify_checksums(path, oracle::vector_cases(set));
     for (const auto& sentence : report.wrong)
         std::printf("FAIL  %s\n", one_line(sentence).c_str());
     std::printf("%s: %zu cases", report.wrong.empty() ? "agrees" : "mismatch", report.cases);

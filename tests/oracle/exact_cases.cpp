@@ -92,6 +92,7 @@ TEST_CASE("exact: which rows, by hand") {
     auto convolved = plain;
     convolved.post = {2, 3, KeyPadding::both, 0};
     CHECK(exact_rows(filled(convolved, "zero-scores"), "stage.post_conv") == 4);
+    CHECK(exact_rows(filled(convolved, "zero-scores"), "stage.post_conv", {24, 53, true}) == 4);
     // A mix is exact where all of its heads are; here they are.
     auto mixed = plain;
     mixed.heads = 2;

@@ -185,9 +185,8 @@ TEST_CASE("shrink: the files of a problem are read again") {
     const auto p = random_problem(full_config(), 1, 3, {{0}}, io::DType::BF16);
     oracle::write_problem(folder / "small", p);
     oracle::Notes notes;
-    const auto back =
-        oracle::problem_from_file("small", oracle::read_config(folder / "small.json"),
-                                  io::read_safetensors(folder / "small.in.safetensors"), notes);
+    const auto back = oracle::problem_from_file("small", oracle::read_config(folder / "small.json"),
+                                                io::read_safetensors(folder / "small.in.safetensors"), notes);
     check_same_bits("q", back.q, p.q);
     check_same_bits("d_out", *back.d_out, *p.d_out);
     CHECK(notes.empty());

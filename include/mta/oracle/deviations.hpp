@@ -125,7 +125,7 @@ Candidate model_candidate(const Deviation& d, const RoundingProfile& profile, bo
 
 namespace detail {
 
-// Names of all tensors after out in the order in which a backward pass computes them, then grad.q, k, v.
+// Names of all tensors after out in the order in which a backward pass computes them, then gradients.
 inline std::vector<std::string> tensors_in_order(const MultiTokenAttentionConfig& c) {
     std::vector<std::string> stages{"stage.logits"}, parameters;
     const auto add = [&](bool present, const char* stage) {
@@ -146,7 +146,7 @@ inline std::vector<std::string> tensors_in_order(const MultiTokenAttentionConfig
     const auto gradient = [&](bool present, const char* name) {
         if (present) all.push_back(std::string("grad.") + name);
     };
-    for (const char* name : {"q", "k", "v"})
+    for (const char* name : {"v", "q", "k"})
         gradient(true, name);
     gradient(c.gate.has_value(), "gate.weight");
     gradient(c.gate.has_value(), "gate.bias");

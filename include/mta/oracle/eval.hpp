@@ -132,10 +132,10 @@ inline void require_memory(std::string_view what, const MemoryNeed& need) {
     const double memory =
         static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
     if (need.bytes() > memory)
-        throw UnsupportedError(sentence(what, ": the reference needs about ", std::ceil(need.bytes() / 0x1p30),
-                                        " GiB for q of shape ", need.q, " and ", need.maps,
-                                        " score matrices, expected at most the ", std::floor(memory / 0x1p30),
-                                        " GiB of this machine"));
+        throw UnsupportedError(sentence(what, ": the reference needs about ",
+                                        std::ceil(need.bytes() / 0x1p30), " GiB for q of shape ", need.q,
+                                        " and ", need.maps, " score matrices, expected at most the ",
+                                        std::floor(memory / 0x1p30), " GiB of this machine"));
 }
 
 inline int score_stages(const MultiTokenAttentionConfig& config) {

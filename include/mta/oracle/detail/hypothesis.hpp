@@ -16,8 +16,9 @@
 namespace mta::oracle::detail {
 
 /// How a prediction meets a tensor. `near`: beyond the reference's tolerance, but so close that the tolerance of the
-/// prediction itself, which is another operator, has to decide.
-enum class Fit : unsigned char { explained, near, refuted };
+/// prediction itself, which is another operator, has to decide. `marginal`: wrong by little more than noise, which the
+/// prediction need not improve if it improves others.
+enum class Fit : unsigned char { explained, near, marginal, refuted };
 
 /// One bug, or two at once.
 struct Hypothesis {
@@ -104,10 +105,10 @@ class CaseEvidence {
             Model model(problem_, exact, h.deviation, nullptr);
             model.forward();
             const bool refuted = meet(model.results(), 0, forward_, fits);
-            if (!has_gradients() || (refuted && !all)) return fits;
+            if (!has_gradients() || (refuted && !all)) return settled(std::move(fits));
             model.backward();
             meet(model.results(), forward_, given_.size(), fits);
-            return fits;
+            return settled(std::move(fits));
         }
         for (std::size_t n = 0; n < forward_; ++n)
             fits[n] = wrong_[n] ? Fit::refuted : Fit::explained;
@@ -116,7 +117,7 @@ class CaseEvidence {
         model.follow(h.deviation);
         model.backward();
         meet(model.results(), forward_, given_.size(), fits);
-        return fits;
+        return settled(std::move(fits));
     }
 
     /// Decides what was near, by the tolerance of the wrong operator itself.
@@ -182,11 +183,22 @@ class CaseEvidence {
         const auto& tolerance = expected_.tolerance.at(predicted.name);
         const Distance d = distance(*given_[n], predicted, tolerance, judged_, floor_of(predicted));
         if (d.in_tolerances <= 1) return Fit::explained;
-        if (!improves(n, d)) return Fit::refuted;
+        if (!improves(n, d))
+            return std::max(d.in_tolerances, from_reference_[n].in_tolerances) <= slack ? Fit::marginal
+                                                                                        : Fit::refuted;
         if (d.in_tolerances <= 30) return Fit::near;
         const bool small = d.largest <= 0.02 * largest_magnitude(predicted, judged_);
         const bool much_better = d.square <= 0.05 * 0.05 * from_reference_[n].square;
         return std::isfinite(d.square) && (small || much_better) ? Fit::near : Fit::refuted;
+    }
+    // Marginal ones count where some other wrong tensor is explained better.
+    std::vector<Fit> settled(std::vector<Fit> fits) const {
+        bool improved = false;
+        for (std::size_t n = 0; n < fits.size(); ++n)
+            improved = improved || (wrong_[n] && (fits[n] == Fit::explained || fits[n] == Fit::near));
+        for (Fit& f : fits)
+            if (f == Fit::marginal) f = improved ? Fit::near : Fit::refuted;
+        return fits;
     }
     // An explanation of what is wrong removes a part of the error; bugs that do nothing here explain nothing.
     bool improves(std::size_t n, const Distance& d) const {
