@@ -61,8 +61,10 @@ TEST_CASE("gradcheck: double gradients of every option hold, closely") {
             judged += v.judged ? 1 : 0;
             CHECK(v.slopes.size() == 3);
             for (const auto& s : v.slopes)
-                if (config.normalise == Normalise::softmax && !config.norm)
+                if (config.normalise == Normalise::softmax && !config.norm) {
+                    CHECK_MESSAGE(s.at[0].gap() <= s.at[0].bound(), v.sentence);
                     CHECK_MESSAGE(s.at[0].bound() <= 1e-7 * (std::abs(s.at[0].numeric) + 1), v.sentence);
+                }
         }
     CHECK(all >= 90);
     CHECK(judged >= all - 4);
@@ -97,6 +99,40 @@ TEST_CASE("gradcheck: every gradient that is wrong by little in double or float,
     plain.gate.reset();
     const auto bf16 = random_problem(plain, 2, 6, {{0}}, io::DType::BF16);
     CHECK_FALSE(named(check_gradients(scaling<float>("grad.v", -1), bf16), "grad.v").holds);
+}
+
+TEST_CASE("gradcheck: what counts is the inputs that were really used") {
+    // A candidate in double on bf16 inputs, asked for slopes to nine digits: v is linear, so that nothing but the
+    // rounding of its steps could stand between the two.
+    const auto p = random_problem(linear_configs()[2], 1, 5, {{0}}, io::DType::BF16);
+    const auto candidate = candidate_of([](const Problem& q) {
+        for (const double x : elements(q.v))
+            CHECK(x == oracle::detail::rounded_to(io::DType::BF16, x));
+        return layer_results<double>(q);
+    });
+    oracle::GradcheckOptions options;
+    options.unit_roundoff = 0x1p-30;
+    options.only = {"grad.v"};
+    const auto verdicts = check_gradients(candidate, p, options);
+    REQUIRE(verdicts.size() == 1);
+    for (const auto& slope : verdicts[0].slopes) {
+        CHECK(slope.at[0].gap() <= 1e-9 * std::abs(slope.at[0].numeric));
+        CHECK(slope.at[0].numeric != 0);
+    }
+}
+
+TEST_CASE("gradcheck: a slope that moves with the step is no proof") {
+    const auto slope = [](double h, double quarter, double sixteenth) {
+        return oracle::GradientSlope{
+            {{{10, h, 0.1, 0, 1}, {10, quarter, 0.1, 0, 1}, {10, sixteenth, 0.1, 0, 1}}}};
+    };
+    CHECK_FALSE(slope(1, 1, 1).holds());
+    CHECK(slope(1, 1, 1).sees());
+    CHECK(slope(1, 4, 9).holds());
+    CHECK_FALSE(slope(1, 6, 6).sees());
+    CHECK(slope(1, 1, 9).holds());
+    CHECK(slope(10, 10, 10).holds());
+    CHECK(slope(1, 10, 10).holds());
 }
 
 TEST_CASE("gradcheck: an element alone is enough, and only what is asked for is checked") {

@@ -127,6 +127,48 @@ TEST_CASE("shrink: kernels of every padding lose the taps that do not matter") {
     }
 }
 
+TEST_CASE("shrink: kernels keep the own key and lose the far ones") {
+    for (const auto& [padding, Ck, neighbour, left] : {std::tuple{KeyPadding::both, 7, -1, 3},
+                                                       {KeyPadding::left, 4, -1, 2},
+                                                       {KeyPadding::right, 4, 1, 2}}) {
+        auto config = linear_configs()[2];
+        config.pre = {1, Ck, padding, 0};
+        const auto p = random_problem(config, 1, 7);
+        const Index own = keys_to_the_left(Ck, padding);
+        const double a = p.params.pre.conv->kernel(0, 0, own),
+                     b = p.params.pre.conv->kernel(0, 0, own + neighbour);
+        const auto r = shrink(p, [&](const Problem& q) {
+            if (!q.params.pre.conv) return false;
+            const auto values = elements(q.params.pre.conv->kernel);
+            return std::count(values.begin(), values.end(), a) == 1 &&
+                   std::count(values.begin(), values.end(), b) == 1;
+        });
+        CHECK(r.problem.config.attention.pre.key_kernel == left);
+    }
+}
+
+TEST_CASE("shrink: problems with fewer tokens, heads or channels say the same about the rest") {
+    const auto p = random_problem(full_config(), 2, 8, {{0, 2, 5}, {0, 7}});
+    const auto out = [](const Problem& q) {
+        Tensor<double, 4> t(q.q.dimensions());
+        const auto r = layer_results<double>(q);
+        std::copy(r.tensors[0].values.begin(), r.tensors[0].values.end(), t.data());
+        return t;
+    };
+    using oracle::detail::gather;
+    const std::vector<Index> heads{3, 2, 1, 0};
+    check_agrees("heads", out(*oracle::detail::with_heads(p, heads)), gather(out(p), 1, heads), 1e-14);
+    CHECK_FALSE(oracle::detail::with_heads(p, {0, 2, 1, 3}));
+    CHECK_FALSE(oracle::detail::with_heads(p, {0, 1, 2}));
+    const auto one = oracle::detail::with_batch_rows(p, {0});
+    const auto fewer = oracle::detail::with_tokens(one, {2, 3, 4, 6, 7});
+    CHECK(fewer.config.document_starts == std::vector<std::vector<Index>>{{0, 3}});
+    check_agrees("a document", gather(out(fewer), 2, {0, 1, 2}), gather(out(one), 2, {2, 3, 4}), 1e-14);
+    const auto channels = oracle::detail::with_channels(p, {2, 0});
+    CHECK(channels.params.gate->weight(0, 1) == p.params.gate->weight(2, 0));
+    CHECK(channels.q(1, 2, 3, 1) == p.q(1, 2, 3, 0));
+}
+
 TEST_CASE("shrink: calls are bounded, and running out is said") {
     int calls = 0;
     const auto r = shrink(large_problem(), [&](const Problem&) { return ++calls > 0; }, {10, {}});

@@ -50,7 +50,7 @@ inline Distance distance(const NamedTensor& got, const NamedTensor& predicted, c
                          const JudgedPositions& judged, double floor) {
     Distance d;
     judged.for_each(predicted, [&](std::size_t n, Index, Index) {
-        const double own = tolerance.values[n], accepted = (std::isfinite(own) ? own : 0) + floor;
+        const double own = tolerance.values[n], accepted = (std::isnan(own) ? 0 : own) + floor;
         d.in_tolerances =
             std::max(d.in_tolerances, error_in_tolerances(got.values[n], predicted.values[n], accepted));
         const double error =
@@ -188,7 +188,7 @@ class CaseEvidence {
                                                                                         : Fit::refuted;
         if (d.in_tolerances <= 30) return Fit::near;
         const bool small = d.largest <= 0.02 * largest_magnitude(predicted, judged_);
-        const bool much_better = d.square <= 0.05 * 0.05 * from_reference_[n].square;
+        const bool much_better = d.square <= 0.06 * from_reference_[n].square;
         return std::isfinite(d.square) && (small || much_better) ? Fit::near : Fit::refuted;
     }
     // Marginal ones count where some other wrong tensor is explained better.
