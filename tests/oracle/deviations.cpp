@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <mta/io/file.hpp>
 #include <mta/oracle/case.hpp>
 #include <mta/oracle/deviations.hpp>
 #include <mta/oracle/judge.hpp>
@@ -219,6 +221,23 @@ TEST_CASE("model_candidate: the model's numbers, rounded, with and without stage
         CHECK(x == round_to(Precision::bf16, x));
     CHECK(model_candidate({}, profile, false).name == "model");
     CHECK(model_candidate(d, profile, false).name == "model: scale missing");
+}
+
+TEST_CASE("properties: the page lists every deviation, and no other") {
+    const auto page =
+        std::filesystem::path(MTA_TEST_DATA).parent_path().parent_path() / "docs/oracle/diagnosis.md";
+    const auto bytes = io::read_file(page);
+    const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    std::size_t rows = 0;
+    for (const auto& d : deviations()) {
+        const std::string row = oracle::detail::sentence("| ", d.name, " | ", kind_of(d), " | ", d.stage,
+                                                         " | ", d.sentence, " |\n");
+        CHECK_MESSAGE(text.find(row) != std::string::npos, row);
+        rows += row.size();
+    }
+    const auto table = text.find("## All known bugs");
+    REQUIRE(table != std::string::npos);
+    CHECK(text.size() - text.find("|---", table) == rows + std::string("|---|---|---|---|\n").size());
 }
 
 TEST_CASE("errors: an unknown deviation names the nearest") {

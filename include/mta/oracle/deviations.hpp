@@ -127,7 +127,7 @@ namespace detail {
 
 // Names of all tensors after out in the order in which a backward pass computes them, then gradients.
 inline std::vector<std::string> tensors_in_order(const MultiTokenAttentionConfig& c) {
-    std::vector<std::string> stages{"stage.logits"}, parameters;
+    std::vector<std::string> stages{"stage.logits"};
     const auto add = [&](bool present, const char* stage) {
         if (present) stages.push_back(std::string("stage.") + stage);
     };
