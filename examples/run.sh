@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "${1:-$here/../build/real_text}"
 output=$(cd "${1:-$here/../build/real_text}" && pwd)
 source "$here/../cmake/prerequisites.sh"
-steps=5
+steps=6
 
 step() {
     printf '\n[%d/%d] %s\n' "$1" "$steps" "$2"
@@ -52,6 +52,22 @@ judge_candidate() {
     echo "caught: the logits are right and pre_conv is the first wrong stage, so the bug is in the convolution"
 }
 
+# A library is judged in a child process; the right one agrees, of the wrong one the bug is named.
+judge_libraries() {
+    local symbols=(--symbol my_mta_forward --backward-symbol my_mta_backward) status=0
+    "$programs/mta-oracle" check --lib "$programs/../lib/candidate-right.so" "${symbols[@]}"
+    "$programs/mta-oracle" check --lib "$programs/../lib/candidate-flipped-keys.so" "${symbols[@]}" \
+        --json "$output/flipped_keys.check.json" --heat-map "$output/flipped_keys.png" || status=$?
+    if [ "$status" -ne 1 ]; then
+        echo "examples/run.sh: the oracle ended with $status for a wrong library, expected 1 (mismatch)" >&2
+        exit 1
+    fi
+    if ! grep -q '"name": "pre.kernel flipped on the key axis + post.kernel' "$output/flipped_keys.check.json"; then
+        echo "examples/run.sh: the bug was not named, expected a kernel flipped on the key axis" >&2
+        exit 1
+    fi
+}
+
 step 1 "prerequisites"
 require_packages g++ make cmake pkg-config libeigen3-dev nlohmann-json3-dev libssl-dev libstb-dev libcli11-dev
 source "$here/../cmake/presets.sh"
@@ -66,7 +82,10 @@ judge_reference
 step 4 "a candidate with one bug: its kernel is flipped on the key axis"
 judge_candidate
 
-step 5 "heat maps of head 4: its kernels, and its attention map before and after"
+step 5 "two C libraries, one right and one with that bug, on the smoke suite"
+judge_libraries
+
+step 6 "heat maps of head 4: its kernels, and its attention map before and after"
 "$programs/draw-attention" "$case.json" "$case.in.safetensors" 4 "$output"
 
 printf '\nAll as it should be, after %d s. Results are in %s\n' "$SECONDS" "$output"
