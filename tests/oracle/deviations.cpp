@@ -151,6 +151,21 @@ TEST_CASE(
     }
 }
 
+TEST_CASE(
+    "independent values: behind a wrong gradient of an input, the stage's own parameters have right ones") {
+    const Problem& p = problems()[0];
+    for (const auto& [name, parameter] :
+         {std::pair{"pre_conv backward: flipped on the key axis", "grad.pre.kernel"},
+          std::pair{"post_mix backward: weights not transposed", "grad.post.mix"},
+          std::pair{"gate backward: slope lacks 1 - s", "grad.gate.weight"},
+          std::pair{"norm backward: depth factor missing", "grad.norm.weight"}}) {
+        CAPTURE(name);
+        const Results got = run(p, deviation(name));
+        CHECK_FALSE(differs(p, got.at(parameter), right()[0].at(parameter)));
+        CHECK(differs(p, got.at("grad.q"), right()[0].at("grad.q")));
+    }
+}
+
 TEST_CASE("adjoint: the gradients of a wrong forward pass are its derivatives") {
     // Not finite: an infinity that was convolved or mixed. Not smooth: exp in float.
     const std::set<std::string> without{"-infinity convolved by pre.kernel",

@@ -76,6 +76,18 @@ TEST_CASE("properties: forward alone, bugs of gradients are absent") {
         if (kind_of(deviations()[n]) != "forward") CHECK(found[n] == Sight::absent);
 }
 
+TEST_CASE("properties: a wrong forward pass that shows in gradients alone is seen") {
+    Problem p = make_problem(cases()[0]);
+    p.params.gate->bias.setZero();
+    const auto found = sights(p, expect(p, parse_rounding("fp32")));
+    for (std::size_t n = 0; n < found.size(); ++n)
+        if (deviations()[n].name == "gate.bias unused") CHECK(found[n] == Sight::seen);
+    p.d_out.reset();
+    const auto forward = sights(p, expect(p, parse_rounding("fp32")));
+    for (std::size_t n = 0; n < forward.size(); ++n)
+        if (deviations()[n].name == "gate.bias unused") CHECK(forward[n] == Sight::silent);
+}
+
 TEST_CASE("to_json: every deviation with a word for every case") {
     const Json j = to_json(table());
     CHECK(j["schema"] == 1);
