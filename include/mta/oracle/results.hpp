@@ -11,6 +11,7 @@
 #include <mta/core/tensor.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mta::oracle {
@@ -51,12 +52,14 @@ struct Results {
     }
 
     /// The tensor of this name. Throws ArgumentError when there is none.
-    const NamedTensor& at(std::string_view name) const {
+    const NamedTensor& at(std::string_view name) const& {
         const NamedTensor* found = find(name);
         require<ArgumentError>(found != nullptr, "Results::at: name: got '", name, "', expected one of the ",
                                tensors.size(), " tensors that are there");
         return *found;
     }
+    /// Of results that end with the expression, the tensor itself: nothing is left dangling in a range-based for.
+    NamedTensor at(std::string_view name) && { return std::as_const(*this).at(name); }
 
     /// Adds a copy of `t`, or replaces the tensor of this name.
     template <AnyTensor T>
