@@ -15,6 +15,7 @@
 #include <mta/oracle/selftest.hpp>
 #include <mta/oracle/shrink.hpp>
 #include <mta/oracle/suites.hpp>
+#include <mta/oracle/vectors.hpp>
 #include <string>
 
 #include "measure_oracle/rules.hpp"
@@ -178,6 +179,26 @@ void print_smoke_time() {
                 std::string(name_of(report.verdict)).c_str(), now() - start);
 }
 
+// The reference in double against itself in long double: max|difference| / max|value| of each output and gradient.
+void print_reference(const Prepared& set) {
+    double largest = 0;
+    std::string where;
+    for (const auto& p : set.problems) {
+        const Results wide = expected_results(p), got = reference_results(p, /*stages=*/false);
+        for (const auto& t : got.tensors) {
+            const auto &high = wide.at(t.name).values, &low = wide.at(t.name + ".low").values;
+            double error = 0, size = 0;
+            for (std::size_t n = 0; n < high.size(); ++n) {
+                error = std::max(error, std::abs((t.values[n] - high[n]) - low[n]));
+                size = std::max(size, std::abs(high[n]));
+            }
+            if (size > 0 && !(error / size <= largest))
+                largest = error / size, where = t.name + " of " + p.name;
+        }
+    }
+    std::printf("reference in double against long double: at most %.1e, %s\n", largest, where.c_str());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -198,5 +219,6 @@ int main(int argc, char** argv) {
     print_detection(set, rounding);
     if (!no_rules) print_rules(set, rounding);
     if (!no_shrink) print_shrinking(set, rounding);
+    print_reference(set);
     print_smoke_time();
 }

@@ -7,6 +7,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_case_files {
 using namespace mta;
 using namespace mta::oracle;
 namespace fs = std::filesystem;
@@ -137,7 +138,9 @@ TEST_CASE("case_files: properties, a folder appears whole or not at all") {
     CHECK(count_files(place / "link-target") == 5);
 
     const std::size_t before = count_files(place.path);
-    CHECK_THROWS_AS(write_case_folder(place / "empty", two_cases()), io::FileError);  // holds files now
+    const std::string full =
+        "cannot write " + (place / "empty").native() + ": it holds files, expected a new or empty folder";
+    CHECK_THROWS_WITH_AS(write_case_folder(place / "empty", two_cases()), full.c_str(), io::FileError);
     write(place / "file", "here before");
     CHECK_THROWS_AS(write_case_folder(place / "file", two_cases()), io::FileError);
     CHECK_THROWS_AS(write_case_folder(place / "none/none", two_cases()), io::FileError);
@@ -219,3 +222,4 @@ TEST_CASE("case_files: errors, every member of suite.json") {
     twice["cases"][1]["name"] = twice["cases"][0]["name"];
     says(twice.dump(), "twice, expected it once");
 }
+}  // namespace mta_test_case_files

@@ -4,6 +4,7 @@
 
 #include <mta/oracle/rounding.hpp>
 
+namespace mta_test_rounding {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -136,6 +137,8 @@ TEST_CASE("Arithmetic: perturbed numbers stay within half a unit, differ by seed
         CHECK(again.stored(Precision::bf16, 3) / 3 - 1 == moved);
         low = std::min(low, moved), high = std::max(high, moved);
         CHECK(a.stored(Precision::fp64, 3) == 3);
+        auto wide = Arithmetic::perturbed(profile, seed, 2);
+        CHECK(wide.stored(Precision::bf16, 3) / 3 - 1 == doctest::Approx(2 * moved).epsilon(1e-12));
     }
     const double u = unit_roundoff(Precision::bf16);
     CHECK(low >= -u);
@@ -144,7 +147,7 @@ TEST_CASE("Arithmetic: perturbed numbers stay within half a unit, differ by seed
     CHECK(high > 0.9 * u);
 }
 
-TEST_CASE("Arithmetic: a sum that cancels is perturbed by the size of its terms") {
+TEST_CASE("Arithmetic: a sum that cancels is perturbed by the size of its terms and partial sums") {
     double spread = 0, merged_spread = 0;
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
         auto a = Arithmetic::perturbed(parse_rounding("fp32"), seed);
@@ -158,9 +161,37 @@ TEST_CASE("Arithmetic: a sum that cancels is perturbed by the size of its terms"
         a.add(one, 1, -1000);
         spread = std::max(spread, std::abs(a.finish(one)));
     }
-    const double u = 1000 * std::sqrt(2.0) * unit_roundoff(Precision::fp32);
-    for (const double s : {spread, merged_spread}) {
-        CHECK(s <= u);
-        CHECK(s > 0.9 * u);
-    }
+    // Squares: two terms and one partial sum of 1000; merged, two partial sums.
+    const double u = 1000 * unit_roundoff(Precision::fp32);
+    CHECK(spread <= u * std::sqrt(3.0));
+    CHECK(spread > 0.9 * u * std::sqrt(3.0));
+    CHECK(merged_spread <= u * 2);
+    CHECK(merged_spread > 0.9 * u * 2);
 }
+
+TEST_CASE("Arithmetic: a long sum of one sign is perturbed as far as a serial sum in float strays") {
+    // n terms near 1: partial sums of 1, 2, ... n, so that squares grow as n cubed over 3.
+    constexpr int n = 500;
+    Random random(4);
+    double squares = 0, perturbed = 0;
+    constexpr int runs = 400;
+    for (int run = 0; run < runs; ++run) {
+        auto serial = Arithmetic::rounded(parse_rounding("fp32"));
+        auto model = Arithmetic::perturbed(parse_rounding("fp32"), static_cast<std::uint64_t>(run));
+        Arithmetic::Sum rounded, sum;
+        double exact = 0;
+        for (int k = 0; k < n; ++k) {
+            const auto x = static_cast<double>(static_cast<float>(random.uniform(0.5, 1.5)));
+            serial.add(rounded, x, 1);
+            model.add(sum, x, 1);
+            exact += x;
+        }
+        squares += std::pow(serial.finish(rounded) - exact, 2);
+        perturbed += std::pow(model.finish(sum) - exact, 2);
+    }
+    // The model's errors are uniform up to a whole unit roundoff of each partial sum; a float's are as its place in
+    // the binade says, which is half to all of it.
+    CHECK(perturbed > squares);
+    CHECK(perturbed < 4 * squares);
+}
+}  // namespace mta_test_rounding

@@ -7,6 +7,7 @@
 
 #include "judge_support.hpp"
 
+namespace mta_test_tolerance {
 namespace {
 
 using namespace mta;
@@ -174,10 +175,46 @@ TEST_CASE("stages that were exported in the io type carry its roundoff, others n
     CHECK(std::abs(x[1] + 0.25) <= 0.25 * unit_roundoff(Precision::bf16));
 }
 
+TEST_CASE("scores that fp16 cannot hold are beyond the range of a profile that stores them so, of no other") {
+    const char* text = "sdpa/B2_H4_kv2_S33_D16 fill=one-hot seed=49 io=fp16";
+    const Expected e = expect(make_problem(parse_case(text)), parse_rounding("fp16-flash"));
+    CHECK(largest(e.reference.at("stage.logits")) > 65504);
+    for (const char* wide : {"fp16-flash", "bf16-eager", "fp32"})
+        CHECK(beyond_range(e, parse_rounding(wide)).empty());
+    const std::string reason = beyond_range(e, parse_rounding("fp16-eager"));
+    CHECK(reason.starts_with("stage.logits holds "));
+    CHECK(reason.ends_with(", which fp16 cannot"));
+    const Expected mild = expect(problem_of(test::every_stage), fp32);
+    CHECK(beyond_range(mild, parse_rounding("fp16-eager")).empty());
+}
+
+TEST_CASE("sparsemax's gradient carries the rounding of the mean that it subtracts") {
+    const Problem p = make_problem(parse_case("sdpa/B1_H2_S8_D4 fill=normal seed=2 normalise=sparsemax"));
+    const auto run = [&](Arithmetic a, const Results* from = nullptr) { return run_model(p, a, {}, from); };
+    NamedTensor d = run(Arithmetic::exact()).at("stage.d_weights");
+    for (double& x : d.values)
+        x = 1000 + 0.1 * x;
+    Results from;
+    from.put(std::move(d));
+    const auto exact = run(Arithmetic::exact(), &from).at("stage.d_logits");
+    const auto moved = run(Arithmetic::perturbed(fp32, 1), &from).at("stage.d_logits");
+    double deviation = 0;
+    for (std::size_t n = 0; n < exact.values.size(); ++n)
+        deviation = std::max(deviation, std::abs(moved.values[n] - exact.values[n]));
+    CHECK(deviation > 50 * unit_roundoff(Precision::fp32) * largest(exact));
+    CHECK(deviation < 4 * unit_roundoff(Precision::fp32) * 1000);
+}
+
 TEST_CASE("a float error that moves a key out of sparsemax's support is no false alarm") {
     // Scores near -1e4, where a float's last place is 1e-3: the support of some rows is uncertain.
     const Problem p = make_problem(parse_case(
         "mta-sparsemax/B1_H2_S13_D8_cq2_ck3_g2 fill=below-mask seed=7019 io=fp32 norm=none gate=none"));
     const auto got = backend_candidate<float>("float", Reference{}).answer(p).results;
     CHECK(judge(p, got, expect(p, fp32)).agrees());
+    // A key so near the threshold that 32 runs with errors of the right size leave it where it is.
+    const auto eager = parse_rounding("bf16-eager");
+    const Problem near = make_problem(parse_case(
+        "mta-sparsemax/B1_H2_S13_D8_cq2_ck3_g2 fill=denormal seed=9035 io=bf16 norm=none gate=none"));
+    CHECK(judge(near, test::model_results(near, eager), expect(near, eager)).agrees());
 }
+}  // namespace mta_test_tolerance

@@ -196,9 +196,11 @@ inline std::string describe(const RoundingProfile& p) {
 class Arithmetic {
   public:
     static Arithmetic exact() { return {Mode::exact, {}, 0}; }
-    /// Deterministic in the seed.
-    static Arithmetic perturbed(const RoundingProfile& profile, std::uint64_t seed) {
-        return {Mode::perturbed, profile, seed};
+    /// Deterministic in the seed; errors of up to `size` times half a unit.
+    static Arithmetic perturbed(const RoundingProfile& profile, std::uint64_t seed, double size = 1) {
+        Arithmetic a{Mode::perturbed, profile, seed};
+        a.size_ = size;
+        return a;
     }
     static Arithmetic rounded(const RoundingProfile& profile) { return {Mode::rounded, profile, 0}; }
 
@@ -212,7 +214,8 @@ class Arithmetic {
         return p == Precision::fp64 ? x : x + unit_roundoff(p) * noise() * x;
     }
 
-    /// A sum of products: its value, and the squares of its terms, which say how far rounding can move it.
+    /// A sum of products: its value, and the squares of its terms and partial sums, which say how far rounding can
+    /// move it.
     struct Sum {
         double value = 0, squares = 0;
     };
@@ -220,19 +223,18 @@ class Arithmetic {
         if (mode_ == Mode::rounded) return add_rounded(sum, a * b);
         const double term = a * b;
         sum.value += term;
-        sum.squares += term * term;
+        sum.squares += term * term + sum.value * sum.value;
     }
-    /// The sum in the accumulator: every term rounded once and the result once more.
+    /// The sum in the accumulator: every term and every partial sum rounded once.
     double finish(const Sum& sum) {
         if (mode_ != Mode::perturbed) return sum.value;
-        const double spread = std::sqrt(sum.squares) * noise() + sum.value * noise();
-        return sum.value + unit_roundoff(profile_.accumulate) * spread;
+        return sum.value + unit_roundoff(profile_.accumulate) * std::sqrt(sum.squares) * noise();
     }
     /// One more sum added to a partial one, as a later block of a reduction is.
     void merge(Sum& sum, const Sum& more) const {
         if (mode_ == Mode::rounded) return add_rounded(sum, more.value);
         sum.value += more.value;
-        sum.squares += more.squares;
+        sum.squares += more.squares + sum.value * sum.value;
     }
 
   private:
@@ -248,17 +250,18 @@ class Arithmetic {
             sum.value = round_to(profile_.accumulate, sum.value + round_to(profile_.accumulate, term));
         }
     }
-    // Uniform in [-1, 1]: splitmix64, since quality matters little and speed does.
+    // Uniform in [-size, size]: splitmix64, since quality matters little and speed does.
     double noise() {
         std::uint64_t z = state_ += 0x9E3779B97F4A7C15;
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return static_cast<double>(static_cast<std::int64_t>(z ^ (z >> 31))) * 0x1p-63;
+        return static_cast<double>(static_cast<std::int64_t>(z ^ (z >> 31))) * 0x1p-63 * size_;
     }
 
     Mode mode_;
     RoundingProfile profile_;
     std::uint64_t state_;
+    double size_ = 1;
 };
 
 }  // namespace mta::oracle

@@ -42,6 +42,7 @@ struct ToleranceFactors {
 struct ToleranceOptions {
     int runs = 6;            // N, perturbed runs of the model
     int jumping_runs = 32;   // N at least where results jump: sparsemax, steep scores
+    int wide_runs = 0;       // more, with twice the errors, that say only how far results jump
     std::uint64_t seed = 0;  // of the perturbations
     ToleranceFactors factors{};
     bool stages = true;         // tolerances of stages too
@@ -90,13 +91,15 @@ inline RoundingProfile accumulator_only(const RoundingProfile& p) {
     return {finer(p.io), finer(p.multiply), p.accumulate, finer(p.scores), finer(p.weights), finer(p.lse)};
 }
 
-// Beyond the largest number of the io type (65504 for fp16) a right candidate can only answer with infinity.
+constexpr double largest_half = 65504;
+
+// Beyond the largest number of the io type a right candidate can only answer with infinity.
 inline void allow_overflow(Expected& e, Precision io) {
     if (io != Precision::fp16) return;
     for (auto& t : e.tolerance.tensors) {
         const auto& want = e.reference.at(t.name).values;
         for (std::size_t n = 0; n < want.size(); ++n)
-            if (std::abs(want[n]) + t.values[n] >= 65504)
+            if (std::abs(want[n]) + t.values[n] >= largest_half)
                 t.values[n] = std::numeric_limits<double>::infinity();
     }
 }
@@ -112,7 +115,7 @@ inline void raise_to(Results& tolerance, const Results& other) {
 
 inline ToleranceOptions with_runs_for(const Problem& p, ToleranceOptions options) {
     const bool jumps = p.config.attention.normalise == Normalise::sparsemax;
-    if (jumps) options.runs = std::max(options.runs, options.jumping_runs);
+    if (jumps) options.runs = options.wide_runs = std::max(options.runs, options.jumping_runs);
     return options;
 }
 
@@ -129,6 +132,10 @@ Results tolerances(const Run& run, const Results& exact, const RoundingProfile& 
             if (n + 1 == options.runs && spread.score_error(judged) > Spread::steep)
                 runs = std::max(runs, options.jumping_runs);
         }
+        for (int n = 0; n < options.wide_runs; ++n) {
+            const auto seed = options.seed + static_cast<std::uint64_t>(runs + n);
+            spread.widen(run(Arithmetic::perturbed(rounding, seed, 2), seed));
+        }
         return spread.tolerances(judged, factor, unit_roundoff(profile.io));
     };
     const RoundingProfile fine = accumulator_only(profile);
@@ -138,6 +145,19 @@ Results tolerances(const Run& run, const Results& exact, const RoundingProfile& 
 }
 
 }  // namespace detail
+
+/// Why this profile cannot compute `e` at all: its scores are beyond what fp16 holds. Empty when it can.
+inline std::string beyond_range(const Expected& e, const RoundingProfile& profile) {
+    if (profile.scores != Precision::fp16) return {};
+    for (const char* name : {"stage.logits", "stage.pre_conv", "stage.pre_mix"}) {
+        const NamedTensor* scores = e.reference.find(name);
+        if (scores == nullptr) continue;
+        for (const double x : scores->values)
+            if (std::abs(x) >= detail::largest_half)
+                return detail::sentence(name, " holds ", x, ", which fp16 cannot");
+    }
+    return {};
+}
 
 /// What `p` should give under this profile. Values are the library's reference in double.
 inline Expected expect(const Problem& p, const RoundingProfile& profile,

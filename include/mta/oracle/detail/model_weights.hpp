@@ -62,12 +62,14 @@ inline SoftmaxRow softmax_row(const ModelContext& c, SoftmaxKnob knob, Index key
 inline std::vector<double> sparsemax_row(const ModelContext& c, const std::vector<double>& scores) {
     std::vector<double> sorted = scores;
     std::sort(sorted.begin(), sorted.end(), std::greater<>());
-    double sum = 0, tau = 0;
+    Sum sum, of_support;
+    double support = 0;
     for (std::size_t n = 0; n < sorted.size(); ++n) {
-        sum += sorted[n];
+        c.arithmetic.add(sum, sorted[n], 1);
         const auto k = static_cast<double>(n + 1);
-        if (1 + k * sorted[n] > sum) tau = (sum - 1) / k;
+        if (1 + k * sorted[n] > sum.value) of_support = sum, support = k;
     }
+    const double tau = accumulated(c, (c.arithmetic.finish(of_support) - 1) / support);
     std::vector<double> weights;
     for (const double s : scores)
         weights.push_back(s > tau ? accumulated(c, accumulated(c, s) - tau) : 0);
@@ -152,14 +154,16 @@ inline std::vector<double> softmax_backward_row(const ModelContext& c, const Kno
     return d_scores;
 }
 
-inline std::vector<double> sparsemax_backward_row(const std::vector<double>& weights,
+inline std::vector<double> sparsemax_backward_row(const ModelContext& c, const std::vector<double>& weights,
                                                   const std::vector<double>& d) {
-    double sum = 0, support = 0;
+    Sum sum;
+    double support = 0;
     for (std::size_t n = 0; n < d.size(); ++n)
-        if (weights[n] > 0) sum += d[n], support += 1;
+        if (weights[n] > 0) c.arithmetic.add(sum, d[n], 1), support += 1;
+    const double mean = accumulated(c, c.arithmetic.finish(sum) / support);
     std::vector<double> d_scores(d.size());
     for (std::size_t n = 0; n < d.size(); ++n)
-        if (weights[n] > 0) d_scores[n] = d[n] - sum / support;
+        if (weights[n] > 0) d_scores[n] = accumulated(c, d[n] - mean);
     return d_scores;
 }
 
@@ -168,7 +172,7 @@ inline std::vector<double> normalise_backward_row(const ModelContext& c, const K
                                                   const std::vector<double>& scores,
                                                   std::vector<double> weights, const std::vector<double>& d,
                                                   double from_output) {
-    if (!is_softmax(c, k)) return sparsemax_backward_row(weights, d);
+    if (!is_softmax(c, k)) return sparsemax_backward_row(c, weights, d);
     const auto inner = softmax_row(c, SoftmaxKnob::right, k.tile, scores);
     const double shift = inner.log_sum - c.stored(c.arithmetic.profile().lse, inner.log_sum);
     if (!c.arithmetic.is_exact())

@@ -47,15 +47,16 @@ class Spread {
 
     void add(const Results& perturbed) {
         ++runs_;
-        for (std::size_t at = 0; at < squares_.size(); ++at) {
-            const auto& got = perturbed.at(squares_[at].name).values;
-            const auto& want = exact_.tensors[at].values;
-            for (std::size_t n = 0; n < want.size(); ++n) {
-                const double deviation = std::abs(got[n] - want[n]);
-                squares_[at].values[n] += deviation * deviation;
-                largest_[at][n] = std::max(largest_[at][n], deviation);
-            }
-        }
+        for_each_deviation(perturbed, [&](std::size_t at, std::size_t n, double deviation) {
+            squares_[at].values[n] += deviation * deviation;
+            largest_[at][n] = std::max(largest_[at][n], deviation);
+        });
+    }
+    /// A run with larger errors: how far results jump, not how far they spread.
+    void widen(const Results& perturbed) {
+        for_each_deviation(perturbed, [&](std::size_t at, std::size_t n, double deviation) {
+            largest_[at][n] = std::max(largest_[at][n], deviation);
+        });
     }
 
     /// The tolerance of every tensor, for values of about the size of the exact run's.
@@ -90,6 +91,15 @@ class Spread {
     }
 
   private:
+    template <class F>
+    void for_each_deviation(const Results& perturbed, const F& f) const {
+        for (std::size_t at = 0; at < squares_.size(); ++at) {
+            const auto& got = perturbed.at(squares_[at].name).values;
+            const auto& want = exact_.tensors[at].values;
+            for (std::size_t n = 0; n < want.size(); ++n)
+                f(at, n, std::abs(got[n] - want[n]));
+        }
+    }
     static double mean_square(const NamedTensor& squares, const JudgedPositions& judged) {
         double sum = 0, numbers = 0;
         judged.for_each(squares, [&](std::size_t n, Index, Index) { sum += squares.values[n], ++numbers; });
