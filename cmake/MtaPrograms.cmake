@@ -25,8 +25,21 @@ if(MTA_STB_INCLUDE_DIR)
     target_include_directories(mta_options SYSTEM INTERFACE "${MTA_STB_INCLUDE_DIR}")
 endif()
 
+# Most of a source's compile time goes into the headers' functions, which every source compiles anew: twenty at once
+# take a third of the time, and 2 GB. Off, one changed file compiles sooner.
+option(MTA_UNITY_BUILD "Compile this project's own programs up to 24 sources at a time" ON)
+
 # Compiles and links `target` as this project does, with the libraries after it.
 function(mta_program target)
     set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+    get_target_property(sources ${target} SOURCES)
+    list(FILTER sources EXCLUDE REGEX "^\\$<")
+    list(LENGTH sources count)
+    if(MTA_UNITY_BUILD AND count GREATER 1)
+        # Batches of equal size, so that every core has its share.
+        math(EXPR batches "(${count} + 23) / 24")
+        math(EXPR size "(${count} + ${batches} - 1) / ${batches}")
+        set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${size})
+    endif()
     target_link_libraries(${target} PRIVATE mta_options ${ARGN})
 endfunction()

@@ -8,7 +8,7 @@
 #include <mta/layers/initialisers.hpp>
 #include <mta/layers/multi_token_attention.hpp>
 
-namespace {
+namespace mta_bench_multi_token_attention {
 
 using namespace mta;
 
@@ -95,4 +95,4 @@ BENCHMARK(toy_standard_both)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 
-}  // namespace
+}  // namespace mta_bench_multi_token_attention

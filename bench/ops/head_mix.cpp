@@ -5,7 +5,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/head_mix.hpp>
 
-namespace {
+namespace mta_bench_head_mix {
 
 using namespace mta;
 
@@ -56,4 +56,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(head_mix_forward_float)->Apply(sizes);
 BENCHMARK(head_mix_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_head_mix

@@ -5,7 +5,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/key_query_conv.hpp>
 
-namespace {
+namespace mta_bench_key_query_conv {
 
 using namespace mta;
 
@@ -60,4 +60,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(key_query_conv_forward_float)->Apply(sizes);
 BENCHMARK(key_query_conv_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_key_query_conv

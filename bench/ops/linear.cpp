@@ -5,7 +5,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/linear.hpp>
 
-namespace {
+namespace mta_bench_linear {
 
 using namespace mta;
 
@@ -59,4 +59,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(linear_forward_float)->Apply(sizes);
 BENCHMARK(linear_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_linear

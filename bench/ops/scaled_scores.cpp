@@ -5,7 +5,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/scaled_scores.hpp>
 
-namespace {
+namespace mta_bench_scaled_scores {
 
 using namespace mta;
 
@@ -57,4 +57,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(scaled_scores_forward_float)->Apply(sizes);
 BENCHMARK(scaled_scores_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_scaled_scores

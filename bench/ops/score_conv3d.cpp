@@ -5,7 +5,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/score_conv3d.hpp>
 
-namespace {
+namespace mta_bench_score_conv3d {
 
 using namespace mta;
 
@@ -58,4 +58,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(score_conv3d_forward_float)->Apply(sizes);
 BENCHMARK(score_conv3d_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_score_conv3d

@@ -6,7 +6,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/softmax.hpp>
 
-namespace {
+namespace mta_bench_softmax {
 
 using namespace mta;
 
@@ -54,4 +54,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(softmax_forward_float)->Apply(sizes);
 BENCHMARK(softmax_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_softmax

@@ -5,7 +5,7 @@
 #include <mta/core/random.hpp>
 #include <mta/ops/weighted_values.hpp>
 
-namespace {
+namespace mta_bench_weighted_values {
 
 using namespace mta;
 
@@ -58,4 +58,4 @@ void sizes(benchmark::internal::Benchmark* bench) {
 BENCHMARK(weighted_values_forward_float)->Apply(sizes);
 BENCHMARK(weighted_values_backward_float)->Apply(sizes);
 
-}  // namespace
+}  // namespace mta_bench_weighted_values

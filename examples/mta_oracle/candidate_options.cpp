@@ -4,6 +4,7 @@
 
 #include <mta/oracle/backend_candidate.hpp>
 #include <mta/oracle/case.hpp>
+#include <mta/oracle/detail/check_case.hpp>
 #include <mta/oracle/library_candidate.hpp>
 #include <mta/oracle/shrink.hpp>
 
@@ -15,10 +16,14 @@ using oracle::Candidate;
 using oracle::Problem;
 
 void add_candidate_options(CLI::App& c, CandidateArguments& a) {
-    c.add_option("--lib", a.library, "a shared library with the C interface");
-    c.add_option("--symbol", a.symbol, "its forward function");
-    c.add_option("--backward-symbol", a.backward_symbol, "its backward function");
-    c.add_option("--timeout", a.timeout, "seconds for one problem of a library")->capture_default_str();
+    c.add_option("--lib", a.library, "a shared library with the C interface")->check(not_empty());
+    c.add_option("--symbol", a.symbol, "its forward function")->check(not_empty());
+    c.add_option("--backward-symbol", a.backward_symbol, "its backward function")->check(not_empty());
+    c.add_option("--timeout", a.timeout, "seconds for one problem of a library")
+        ->check(seconds())
+        ->capture_default_str();
+    c.add_flag("--misaligned", a.misaligned, "give a library data that are aligned to their elements only");
+    c.add_flag("--strided", a.strided, "give a library rows that are further apart than they are long");
     c.add_option("--backend", a.backend, "a backend of this program")
         ->check(one_of({"reference", "fast", "cuda"}));
     c.add_option("--dtype", a.dtype, "arithmetic of the backend")
@@ -27,15 +32,17 @@ void add_candidate_options(CLI::App& c, CandidateArguments& a) {
 }
 
 void add_problem_options(CLI::App& c, ProblemArguments& a) {
-    c.add_option("--case", a.cases, "a case descriptor; may be repeated");
-    c.add_option("--config", a.config, "a configuration, JSON, that goes with --in");
-    c.add_option("--in", a.in, "inputs and parameters, safetensors");
-    c.add_option("--problem", a.problem, "a problem in hexadecimal floats, as shrink prints it");
+    c.add_option("--case", a.cases, "a case descriptor; may be repeated")->allow_extra_args(false);
+    c.add_option("--config", a.config, "a configuration, JSON, that goes with --in")->check(not_empty());
+    c.add_option("--in", a.in, "inputs and parameters, safetensors")->check(not_empty());
+    c.add_option("--problem", a.problem, "a problem in hexadecimal floats, as shrink prints it")
+        ->check(not_empty());
 }
 
 void add_rounding_option(CLI::App& c, std::string& rounding) {
     c.add_option("--rounding", rounding,
-                 "where the candidate rounds: fp32, tf32, bf16-flash, \"io=bf16 acc=fp32\"");
+                 "where the candidate rounds: fp32, tf32, bf16-flash, \"io=bf16 acc=fp32\"")
+        ->check(not_empty());
 }
 
 Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
@@ -50,15 +57,33 @@ Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
         options.path = a.library, options.symbol = a.symbol, options.backward_symbol = a.backward_symbol;
         options.timeout_seconds = a.timeout;
         options.stages = false;
+        options.misaligned = a.misaligned, options.strided = a.strided;
         oracle::require_library(options);
         return oracle::library_candidate(options);
     }
-    if (a.backend != "reference")
-        throw oracle::UnsupportedError(who + ": --backend: got '" + a.backend +
+    require<oracle::ConfigError>(a.symbol.empty() && a.backward_symbol.empty() && !a.misaligned && !a.strided,
+                                 who,
+                                 ": got --symbol, --backward-symbol, --misaligned or --strided with "
+                                 "--backend, expected them with --lib");
+    return named_backend(who, a.backend, a.dtype);
+}
+
+Candidate named_backend(const std::string& who, const std::string& backend, const std::string& dtype) {
+    if (backend != "reference")
+        throw oracle::UnsupportedError(who + ": --backend: got '" + backend +
                                        "', which this program was built without, expected 'reference'");
-    Candidate c = a.dtype == "float64" ? oracle::backend_candidate<double>("reference float64", Reference{})
-                                       : oracle::backend_candidate<float>("reference float32", Reference{});
-    c.reproduce = "--backend reference --dtype " + a.dtype;
+    Candidate c = dtype == "float64" ? oracle::backend_candidate<double>("reference float64", Reference{})
+                                     : oracle::backend_candidate<float>("reference float32", Reference{});
+    c.reproduce = "--backend reference --dtype " + dtype;
+    // The reference refuses what this machine cannot hold, as any candidate may.
+    c.answer = [answer = std::move(c.answer)](const Problem& p) {
+        try {
+            oracle::detail::require_check_fits(p, "reference");
+        } catch (const oracle::UnsupportedError& error) {
+            return oracle::detail::answer_that(oracle::Outcome::refused, error.what());
+        }
+        return answer(p);
+    };
     return c;
 }
 
@@ -101,9 +126,10 @@ double coarsest_roundoff(const oracle::RoundingProfile& r) {
     return coarsest;
 }
 
-std::string what_went_wrong(const oracle::Answer& answer) {
-    if (answer.outcome == oracle::Outcome::answered) return {};
-    return answer.outcome == oracle::Outcome::refused ? "refused: " + answer.sentence : answer.sentence;
+int exit_unanswered(const std::string& who, const Problem& p, oracle::Outcome outcome,
+                    const std::string& sentence) {
+    return exit_with(oracle::exit_code(outcome),
+                     who + ": " + p.name + ": got no answer, expected one: " + sentence);
 }
 
 }  // namespace mta::program

@@ -14,6 +14,7 @@ namespace mta::program {
 struct CandidateArguments {
     std::string library, symbol, backward_symbol, backend, dtype = "float32";
     double timeout = 60;
+    bool misaligned = false, strided = false;  // how a library's tensors lie in memory
 };
 
 /// Cases by descriptor, or one problem in files.
@@ -29,6 +30,10 @@ void add_rounding_option(CLI::App& command, std::string& rounding);
 /// The candidate that the options name; `who` begins error sentences: "shrink".
 oracle::Candidate candidate_of(const std::string& who, const CandidateArguments& arguments);
 
+/// A backend of this program, in float32 or float64. Throws UnsupportedError where it was built without it; a problem
+/// that does not fit into memory is refused.
+oracle::Candidate named_backend(const std::string& who, const std::string& backend, const std::string& dtype);
+
 /// The problems that the options name, or `usual`, a case descriptor, where they name none.
 std::vector<oracle::Problem> problems_of(const std::string& who, const ProblemArguments& arguments,
                                          const std::string& usual);
@@ -39,7 +44,8 @@ oracle::RoundingProfile rounding_of(const std::string& rounding, const oracle::P
 /// The largest unit roundoff of the profile.
 double coarsest_roundoff(const oracle::RoundingProfile& profile);
 
-/// Exit code 4's sentence when the candidate did not answer, empty when it did.
-std::string what_went_wrong(const oracle::Answer& answer);
+/// Says that the candidate did not answer the problem, and returns the exit code that goes with how.
+int exit_unanswered(const std::string& who, const oracle::Problem& p, oracle::Outcome outcome,
+                    const std::string& sentence);
 
 }  // namespace mta::program

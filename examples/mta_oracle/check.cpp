@@ -1,6 +1,5 @@
 // mta-oracle check: judges a candidate on cases, names the first wrong stage and the likely bug.
 // SPDX-License-Identifier: MIT
-#include <cstdio>
 #include <memory>
 
 #include "check_options.hpp"
@@ -11,11 +10,9 @@ namespace mta::program {
 
 namespace {
 
-int run(const CheckArguments& arguments) {
+int run_check_command(const CheckArguments& arguments) {
     const auto report = run_check("check", arguments, /*diagnose=*/true);
-    std::fputs(oracle::to_text(report).c_str(), stdout);
-    write_report_files("check", arguments, report);
-    return report.exit_code();
+    return finish_check("check", arguments, report);
 }
 
 }  // namespace
@@ -25,7 +22,7 @@ Command check_command(CLI::App& app) {
         "check", "judge a candidate: its results in a folder, a library with the C interface, or a backend");
     const auto arguments = std::make_shared<CheckArguments>();
     add_check_options(*check, *arguments);
-    return {"check", [arguments] { return run(*arguments); }};
+    return {"check", [arguments] { return run_check_command(*arguments); }};
 }
 
 }  // namespace mta::program

@@ -21,6 +21,7 @@ struct CheckArguments {
     // How it is judged.
     std::string rounding, expect = "all";
     bool declared_deterministic = false, no_probes = false, no_memory = false, stop = false;
+    bool misaligned = false, strided = false;  // layouts of memory that are tried too
     int repeats = 3;
     // What is written.
     std::string json, junit, heat_map;
@@ -32,8 +33,8 @@ void add_check_options(CLI::App& command, CheckArguments& arguments);
 /// Asks, judges and diagnoses as the arguments say; `who` begins error sentences: "check".
 oracle::Report run_check(const std::string& who, const CheckArguments& arguments, bool diagnose);
 
-/// Writes the files that were asked for.
-void write_report_files(const std::string& who, const CheckArguments& arguments,
-                        const oracle::Report& report);
+/// Prints the report, writes the files that were asked for, and returns the exit code; what is neither agreement nor
+/// mismatch is a sentence on standard error as well.
+int finish_check(const std::string& who, const CheckArguments& arguments, const oracle::Report& report);
 
 }  // namespace mta::program

@@ -14,7 +14,7 @@ namespace {
 
 using oracle::ExitCode;
 
-struct Arguments {
+struct CompareArguments {
     std::string expected, actual, json;
     check::Tolerance tolerance;
     std::string rounding, config, in;
@@ -48,7 +48,7 @@ std::string_view name_of(ExitCode code) {
     return code == ExitCode::agrees ? "agrees" : code == ExitCode::mismatch ? "mismatch" : "mistrusted";
 }
 
-oracle::Problem problem_of(const Arguments& a) {
+oracle::Problem problem_of(const CompareArguments& a) {
     require<oracle::ConfigError>(!a.config.empty() && !a.in.empty(), "compare: got --rounding without ",
                                  a.config.empty() ? "--config" : "--in",
                                  ", expected both: the reference is run again");
@@ -62,7 +62,7 @@ oracle::Problem problem_of(const Arguments& a) {
 }
 
 // The expected file's values, and what the declared rounding allows each of their elements.
-oracle::Expected expected_of(const Arguments& a, const oracle::Problem& problem) {
+oracle::Expected expected_of(const CompareArguments& a, const oracle::Problem& problem) {
     oracle::Expected expected = oracle::expect(problem, oracle::parse_rounding(a.rounding));
     const auto file = oracle::results_from_file(io::read_safetensors(a.expected));
     for (const auto& t : file.tensors) {
@@ -87,7 +87,7 @@ void print_judgement(const oracle::CaseReport& c) {
 }
 
 // In place of one bound for a tensor: what a rounding profile allows each element, for which the reference runs again.
-int run_with_rounding(const Arguments& a) {
+int run_with_rounding(const CompareArguments& a) {
     const auto problem = problem_of(a);
     const auto expected = expected_of(a, problem);
     const auto actual = oracle::results_from_file(io::read_safetensors(a.actual));
@@ -112,7 +112,7 @@ int run_with_rounding(const Arguments& a) {
     return static_cast<int>(code);
 }
 
-int run(const Arguments& arguments) {
+int run_compare(const CompareArguments& arguments) {
     refuse_overwriting("compare: --json", arguments.json, {arguments.expected, arguments.actual});
     if (!arguments.rounding.empty()) return run_with_rounding(arguments);
     require<oracle::ConfigError>(
@@ -141,7 +141,7 @@ int run(const Arguments& arguments) {
 
 Command compare_command(CLI::App& app) {
     auto* compare = app.add_subcommand("compare", "judge one safetensors file against another");
-    const auto c = std::make_shared<Arguments>();
+    const auto c = std::make_shared<CompareArguments>();
     compare->add_option("EXPECTED", c->expected, "what should have come")->required();
     compare->add_option("ACTUAL", c->actual, "what came")->required();
     compare
@@ -157,7 +157,7 @@ Command compare_command(CLI::App& app) {
     compare->add_option("--config", c->config, "configuration of the case, JSON");
     compare->add_option("--in", c->in, "inputs of the case, safetensors");
     compare->add_option("--json", c->json, "write the comparison to this file");
-    return {"compare", [c] { return run(*c); }};
+    return {"compare", [c] { return run_compare(*c); }};
 }
 
 }  // namespace mta::program

@@ -11,15 +11,13 @@ namespace mta::program {
 
 namespace {
 
-int run(CheckArguments arguments) {
+int run_diagnose(CheckArguments arguments) {
     arguments.no_probes = arguments.no_memory = true;
     arguments.repeats = 1;
     const auto report = run_check("diagnose", arguments, /*diagnose=*/true);
     for (const auto& e : report.consistent_with)
         std::printf("%s: %s\n", e.name.c_str(), one_line(e.sentence).c_str());
-    std::fputs(oracle::to_text(report).c_str(), stdout);
-    write_report_files("diagnose", arguments, report);
-    return report.exit_code();
+    return finish_check("diagnose", arguments, report);
 }
 
 }  // namespace
@@ -28,7 +26,7 @@ Command diagnose_command(CLI::App& app) {
     auto* diagnose = app.add_subcommand("diagnose", "say which known bug explains a wrong candidate");
     const auto arguments = std::make_shared<CheckArguments>();
     add_check_options(*diagnose, *arguments);
-    return {"diagnose", [arguments] { return run(*arguments); }};
+    return {"diagnose", [arguments] { return run_diagnose(*arguments); }};
 }
 
 }  // namespace mta::program

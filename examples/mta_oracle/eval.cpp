@@ -11,12 +11,12 @@ namespace mta::program {
 
 namespace {
 
-struct Arguments {
+struct EvalArguments {
     std::string config, in, out, backend = "reference", dtype = "float64";
     bool trace = false;
 };
 
-int run(const Arguments& arguments) {
+int run_eval(const EvalArguments& arguments) {
     if (arguments.backend != "reference")
         throw oracle::UnsupportedError("eval: --backend: got '" + arguments.backend +
                                        "', which this program was built without, expected 'reference'");
@@ -38,7 +38,7 @@ int run(const Arguments& arguments) {
 Command eval_command(CLI::App& app) {
     auto* eval =
         app.add_subcommand("eval", "evaluate the operator and, with d_out in the input, all gradients");
-    const auto e = std::make_shared<Arguments>();
+    const auto e = std::make_shared<EvalArguments>();
     eval->add_option("--config", e->config, "configuration, JSON")->required();
     eval->add_option("--in", e->in, "inputs and parameters, safetensors")->required();
     eval->add_option("--out", e->out, "where to write out, grad.* and stage.*")->required();
@@ -49,7 +49,7 @@ Command eval_command(CLI::App& app) {
         ->check(one_of({"float64", "float32"}))
         ->capture_default_str();
     eval->add_flag("--trace", e->trace, "write every stage too");
-    return {"eval", [e] { return run(*e); }};
+    return {"eval", [e] { return run_eval(*e); }};
 }
 
 }  // namespace mta::program

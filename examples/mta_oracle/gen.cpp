@@ -12,13 +12,13 @@ namespace mta::program {
 
 namespace {
 
-struct Arguments {
+struct GenArguments {
     std::string suite, profile, io = "fp32", out;
     std::vector<std::string> cases;
     std::uint64_t seed = 0;
 };
 
-std::vector<oracle::Case> chosen_cases(const Arguments& a) {
+std::vector<oracle::Case> chosen_cases(const GenArguments& a) {
     if (a.cases.empty())
         return oracle::suite(a.suite, {a.seed, oracle::detail::read_io(a.io, "gen"), a.profile});
     std::vector<oracle::Case> cases;
@@ -27,7 +27,7 @@ std::vector<oracle::Case> chosen_cases(const Arguments& a) {
     return cases;
 }
 
-int run(const Arguments& a) {
+int run_gen(const GenArguments& a) {
     require<oracle::ConfigError>(a.suite.empty() != a.cases.empty(), "gen: got ",
                                  a.cases.empty() ? "neither --suite nor --case" : "both --suite and --case",
                                  ", expected one of them");
@@ -43,7 +43,7 @@ int run(const Arguments& a) {
 
 Command gen_command(CLI::App& app) {
     auto* gen = app.add_subcommand("gen", "write the inputs of a suite's cases into a folder");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<GenArguments>();
     std::vector<std::string> suites;
     for (const auto& s : oracle::suites)
         suites.emplace_back(s.name);
@@ -57,7 +57,7 @@ Command gen_command(CLI::App& app) {
         ->check(whole_number())
         ->capture_default_str();
     gen->add_option("--out", a->out, "a new or empty folder")->required();
-    return {"gen", [a] { return run(*a); }};
+    return {"gen", [a] { return run_gen(*a); }};
 }
 
 }  // namespace mta::program

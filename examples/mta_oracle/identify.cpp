@@ -13,7 +13,7 @@ namespace mta::program {
 
 namespace {
 
-struct Arguments {
+struct IdentifyArguments {
     CandidateArguments candidate;
     ProblemArguments problem;
     oracle::IdentifyOptions options;
@@ -52,21 +52,29 @@ void print_tensors(const oracle::Reading& r) {
     if (shown < rows && !mask) std::printf("    ... %zu rows more\n", rows - shown);
 }
 
-int run(const Arguments& a) {
+int run_identify(const IdentifyArguments& a) {
     const auto candidate = candidate_of("identify", a.candidate);
+    // Readings tell why there is no answer, not which exit code that is.
+    auto outcome = oracle::Outcome::answered;
+    std::string why = "out has another shape than q";
+    auto watched = candidate;
+    watched.answer = [&](const oracle::Problem& p) {
+        auto answer = candidate.answer(p);
+        if (answer.outcome != oracle::Outcome::answered) outcome = answer.outcome, why = answer.sentence;
+        return answer;
+    };
     int wrong = 0;
-    bool answered = true;
     for (const auto& p : problems_of("identify", a.problem, "paper-880m/B1_H4_kv2_S9_D8_cq3_ck5_g2")) {
         std::printf("%s\n", one_line(p.name).c_str());
-        for (const auto& r : oracle::identify(candidate, p.config, p.dtype, a.options)) {
+        for (const auto& r : oracle::identify(watched, p.config, p.dtype, a.options)) {
             std::printf("  %s  %s\n", r.as_expected ? "  ok" : "FAIL", one_line(r.sentence).c_str());
             if (!r.as_expected || a.all) print_tensors(r);
             wrong += r.as_expected ? 0 : 1;
-            answered = answered && r.name != "answer";
+            if (r.name != "answer") continue;
+            const bool failed = outcome == oracle::Outcome::answered;  // with an output of another shape
+            return exit_unanswered("identify", p, failed ? oracle::Outcome::failed : outcome, why);
         }
     }
-    if (!answered)
-        return exit_with(oracle::ExitCode::candidate, "identify: the candidate gave no answer, expected one");
     std::printf("%s: %d readings are not as given\n", wrong == 0 ? "agrees" : "FAIL", wrong);
     return static_cast<int>(wrong == 0 ? oracle::ExitCode::agrees : oracle::ExitCode::mismatch);
 }
@@ -76,15 +84,16 @@ int run(const Arguments& a) {
 Command identify_command(CLI::App& app) {
     auto* c = app.add_subcommand(
         "identify", "read a candidate's kernels, mixes, mask, scale, eps and head maps off its outputs");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<IdentifyArguments>();
     add_candidate_options(*c, a->candidate);
     add_problem_options(*c, a->problem);
-    c->add_option("--tolerance", a->options.tolerance, "relative, of what counts as given");
+    c->add_option("--tolerance", a->options.tolerance, "relative, of what counts as given")
+        ->check(tolerance());
     c->add_option("--seed", a->options.seed, "of the kernels and mixes that are given")
         ->check(whole_number())
         ->capture_default_str();
     c->add_flag("--all", a->all, "print what is as given too");
-    return {"identify", [a] { return run(*a); }};
+    return {"identify", [a] { return run_identify(*a); }};
 }
 
 }  // namespace mta::program

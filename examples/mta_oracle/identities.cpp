@@ -14,33 +14,32 @@ namespace mta::program {
 
 namespace {
 
-struct Arguments {
+struct IdentitiesArguments {
     CandidateArguments candidate;
     ProblemArguments problem;
     std::string rounding, results;
 };
 
 // The results of one problem: what lies in the file, or what the candidate answers.
-oracle::Answer answer_to(const Arguments& a, const oracle::Candidate* candidate, const oracle::Problem& p) {
+oracle::Answer answer_to(const IdentitiesArguments& a, const oracle::Candidate* candidate,
+                         const oracle::Problem& p) {
     if (candidate != nullptr) return candidate->answer(p);
     return {oracle::Outcome::answered, "", oracle::results_from_file(io::read_safetensors(a.results)), {}};
 }
 
-int report(int judged, int failed, int unanswered) {
+int report(int judged, int failed) {
     std::printf("%s: %d judged, %d failed\n",
                 failed > 0   ? "FAIL"
                 : judged > 0 ? "agrees"
                              : "mistrusted",
                 judged, failed);
-    if (unanswered > 0)
-        return exit_with(oracle::ExitCode::candidate,
-                         mta::detail::sentence("identities: got no answer to ", unanswered,
-                                               " of the problems, expected one to each"));
     if (failed > 0) return static_cast<int>(oracle::ExitCode::mismatch);
-    return static_cast<int>(judged > 0 ? oracle::ExitCode::agrees : oracle::ExitCode::mistrusted);
+    if (judged > 0) return static_cast<int>(oracle::ExitCode::agrees);
+    return exit_with(oracle::ExitCode::mistrusted,
+                     "identities: got none that could be judged, expected some");
 }
 
-int run(const Arguments& a) {
+int run_identities(const IdentitiesArguments& a) {
     const bool named = !a.candidate.library.empty() || !a.candidate.backend.empty();
     require<oracle::ConfigError>(a.results.empty() || !named, "identities: got --results and a candidate, ",
                                  "expected one of them");
@@ -51,15 +50,12 @@ int run(const Arguments& a) {
         "or --config and --in");
     std::optional<oracle::Candidate> candidate;
     if (a.results.empty()) candidate = candidate_of("identities", a.candidate);
-    int judged = 0, failed = 0, unanswered = 0;
+    int judged = 0, failed = 0;
     for (const auto& p : problems_of("identities", a.problem, "paper-880m/B2_H4_kv2_S33_D8_cq3_ck5_g2")) {
         std::printf("%s\n", one_line(p.name).c_str());
         const auto answer = answer_to(a, candidate ? &*candidate : nullptr, p);
-        if (const auto wrong = what_went_wrong(answer); !wrong.empty()) {
-            std::printf("  no answer: %s\n", one_line(wrong).c_str());
-            ++unanswered;
-            continue;
-        }
+        if (answer.outcome != oracle::Outcome::answered)
+            return exit_unanswered("identities", p, answer.outcome, answer.sentence);
         const double roundoff = coarsest_roundoff(rounding_of(a.rounding, p));
         for (const auto& v : oracle::check_identities(p, answer.results, roundoff)) {
             judged += v.judged ? 1 : 0;
@@ -67,19 +63,20 @@ int run(const Arguments& a) {
             std::printf("  %-21s %s\n", v.name.c_str(), one_line(v.sentence).c_str());
         }
     }
-    return report(judged, failed, unanswered);
+    return report(judged, failed);
 }
 
 }  // namespace
 
 Command identities_command(CLI::App& app) {
     auto* c = app.add_subcommand("identities", "judge gradients by identities that need no reference");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<IdentitiesArguments>();
     add_candidate_options(*c, a->candidate);
     add_problem_options(*c, a->problem);
     add_rounding_option(*c, a->rounding);
-    c->add_option("--results", a->results, "what a candidate wrote for the problem, safetensors");
-    return {"identities", [a] { return run(*a); }};
+    c->add_option("--results", a->results, "what a candidate wrote for the problem, safetensors")
+        ->check(not_empty());
+    return {"identities", [a] { return run_identities(*a); }};
 }
 
 }  // namespace mta::program

@@ -14,7 +14,7 @@ namespace mta::program {
 
 namespace {
 
-struct Arguments {
+struct PowerArguments {
     std::string suite = "smoke", profile, rounding = "fp32", json;
     std::vector<std::string> cases;
     std::uint64_t seed = 0;
@@ -29,7 +29,7 @@ void print_list() {
                     d.stage.c_str(), d.sentence.c_str());
 }
 
-std::vector<oracle::Case> cases_of(const Arguments& a, const oracle::RoundingProfile& rounding) {
+std::vector<oracle::Case> cases_of(const PowerArguments& a, const oracle::RoundingProfile& rounding) {
     std::vector<oracle::Case> cases;
     for (const auto& text : a.cases)
         cases.push_back(oracle::parse_case(text));
@@ -61,13 +61,19 @@ void print_table(const oracle::PowerTable& table, bool matrix) {
                 table.seen(), table.acting(), table.rounding.c_str(), table.rows.size(), table.seconds);
 }
 
-int run(const Arguments& a) {
+int run_power(const PowerArguments& a) {
     if (a.list) {
         print_list();
         return static_cast<int>(oracle::ExitCode::agrees);
     }
     const auto rounding = oracle::parse_rounding(a.rounding);
-    const auto table = oracle::power_table(cases_of(a, rounding), rounding);
+    require_places("power: --json", {a.json});
+    const auto cases = cases_of(a, rounding);
+    for (const auto& c : cases)
+        oracle::detail::require_memory(
+            "power", {{c.batch, c.config.attention.heads, c.sequence, c.config.attention.head_dim},
+                      12 * oracle::detail::score_stages(c.config.attention)});
+    const auto table = oracle::power_table(cases, rounding);
     if (!a.json.empty()) write_text(a.json, oracle::to_json(table).dump(2) + "\n");
     print_table(table, a.matrix);
     return static_cast<int>(oracle::ExitCode::agrees);
@@ -77,16 +83,17 @@ int run(const Arguments& a) {
 
 Command power_command(CLI::App& app) {
     auto* c = app.add_subcommand("power", "which known bugs a suite would catch at a rounding");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<PowerArguments>();
     c->add_option("--suite", a->suite, "smoke, full, adversarial or exact")->capture_default_str();
-    c->add_option("--case", a->cases, "a case descriptor in place of a suite; may be repeated");
+    c->add_option("--case", a->cases, "a case descriptor in place of a suite; may be repeated")
+        ->allow_extra_args(false);
     c->add_option("--profile", a->profile, "the suite's shapes with this profile's semantics");
     c->add_option("--rounding", a->rounding, "rounding profile of the candidate")->capture_default_str();
     c->add_option("--seed", a->seed, "of the suite")->check(whole_number())->capture_default_str();
-    c->add_option("--json", a->json, "write the table to this file");
+    c->add_option("--json", a->json, "write the table to this file")->check(not_empty());
     c->add_flag("--matrix", a->matrix, "print every bug against every case");
     c->add_flag("--list", a->list, "print the known bugs as a Markdown table and stop");
-    return {"power", [a] { return run(*a); }};
+    return {"power", [a] { return run_power(*a); }};
 }
 
 }  // namespace mta::program

@@ -15,7 +15,7 @@ void print(std::string_view name, std::string_view sentence) {
                 static_cast<int>(sentence.size()), sentence.data());
 }
 
-int run() {
+int run_profiles() {
     std::printf("profiles: what is computed\n");
     for (const auto& p : oracle::profiles()) {
         print(p.name, p.sentence);
@@ -36,7 +36,7 @@ int run() {
 
 Command profiles_command(CLI::App& app) {
     app.add_subcommand("profiles", "list the profiles, suites and fills that cases are made of");
-    return {"profiles", run};
+    return {"profiles", run_profiles};
 }
 
 }  // namespace mta::program

@@ -16,7 +16,7 @@ namespace mta::program {
 
 namespace {
 
-struct Arguments {
+struct SelftestArguments {
     std::string rounding = "fp32";
     bool all = false;
 };
@@ -48,7 +48,7 @@ class ProgressBar {
     bool shown_ = false;
 };
 
-oracle::SelftestReport report_of(const Arguments& a) {
+oracle::SelftestReport report_of(const SelftestArguments& a) {
     ProgressBar bar;
     oracle::SelftestOptions options;
     options.rounding = oracle::parse_rounding(a.rounding);
@@ -59,7 +59,7 @@ oracle::SelftestReport report_of(const Arguments& a) {
     return oracle::selftest(options);
 }
 
-int run(const Arguments& a) {
+int run_selftest(const SelftestArguments& a) {
     const auto r = report_of(a);
     std::printf("right candidates that pass     : %zu\n", r.right);
     std::printf("known bugs that are noticed    : %zu/%zu\n", r.detected, r.deviations);
@@ -78,10 +78,10 @@ Command selftest_command(CLI::App& app) {
     auto* c = app.add_subcommand(
         "selftest",
         "the oracle's own mutation test: every known bug must be noticed, everything right must pass");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<SelftestArguments>();
     c->add_option("--rounding", a->rounding, "rounding profile of the candidates")->capture_default_str();
     c->add_flag("--all", a->all, "diagnose every bug, not every fifth");
-    return {"selftest", [a] { return run(*a); }};
+    return {"selftest", [a] { return run_selftest(*a); }};
 }
 
 }  // namespace mta::program

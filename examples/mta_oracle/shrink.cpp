@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <mta/oracle/detail/check_case.hpp>
 #include <mta/oracle/judge.hpp>
 #include <mta/oracle/shrink.hpp>
 #include <mta/oracle/tolerance.hpp>
@@ -19,7 +20,7 @@ namespace {
 using oracle::Outcome;
 using oracle::Problem;
 
-struct Arguments {
+struct ShrinkArguments {
     CandidateArguments candidate;
     ProblemArguments problem;
     std::string rounding, out, tensor;
@@ -41,7 +42,7 @@ struct Failure {
     }
 };
 
-Failure failure_of(const oracle::Candidate& candidate, const Arguments& a, const Problem& p) {
+Failure failure_of(const oracle::Candidate& candidate, const ShrinkArguments& a, const Problem& p) {
     const auto answer = candidate.answer(p);
     if (answer.outcome != Outcome::answered) return {answer.outcome, 0, 0, answer.sentence};
     oracle::ToleranceOptions options;
@@ -69,12 +70,18 @@ void show(int calls, const std::string& step, const Problem& p) {
                  one_line(step).c_str());
 }
 
-int run(const Arguments& a) {
+int run_shrink(const ShrinkArguments& a) {
     const auto candidate = candidate_of("shrink", a.candidate);
     const auto problems = problems_of("shrink", a.problem, "paper-880m/B2_H4_kv2_S33_D8_cq3_ck5_g2");
     require<oracle::ConfigError>(problems.size() == 1, "shrink: --case: got ", problems.size(),
                                  " cases, expected one");
+    if (!a.out.empty())
+        require_places("shrink: --out",
+                       {a.out + ".json", a.out + ".in.safetensors", a.out + ".problem.json"});
+    oracle::detail::require_check_fits(problems[0], "shrink");
     const Failure first = failure_of(candidate, a, problems[0]);
+    if (first.outcome == Outcome::refused)
+        return exit_unanswered("shrink", problems[0], first.outcome, first.sentence);
     if (!first.is_one()) {
         std::printf("the candidate does not fail on %s: nothing to shrink\n",
                     one_line(problems[0].name).c_str());
@@ -99,24 +106,26 @@ int run(const Arguments& a) {
         std::printf("reproduce: mta-oracle shrink --config %s.json --in %s.in.safetensors %s\n",
                     one_line(a.out).c_str(), one_line(a.out).c_str(), one_line(candidate.reproduce).c_str());
     }
-    return static_cast<int>(first.outcome == Outcome::answered ? oracle::ExitCode::mismatch
-                                                               : oracle::ExitCode::candidate);
+    if (first.outcome == Outcome::answered) return static_cast<int>(oracle::ExitCode::mismatch);
+    return exit_unanswered("shrink", problems[0], first.outcome, first.sentence);
 }
 
 }  // namespace
 
 Command shrink_command(CLI::App& app) {
     auto* c = app.add_subcommand("shrink", "make a failing case small: few tokens, heads, taps and numbers");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<ShrinkArguments>();
     add_candidate_options(*c, a->candidate);
     add_problem_options(*c, a->problem);
     add_rounding_option(*c, a->rounding);
-    c->add_option("--tensor", a->tensor, "only this tensor counts as wrong, for example grad.k");
+    c->add_option("--tensor", a->tensor, "only this tensor counts as wrong, for example grad.k")
+        ->check(not_empty());
     c->add_option("--calls", a->options.max_calls, "of the candidate, at most")
-        ->check(CLI::Range(1, 1000000))
+        ->check(integer_between(1, 1000000))
         ->capture_default_str();
-    c->add_option("--out", a->out, "write STEM.json, STEM.in.safetensors and STEM.problem.json");
-    return {"shrink", [a] { return run(*a); }};
+    c->add_option("--out", a->out, "write STEM.json, STEM.in.safetensors and STEM.problem.json")
+        ->check(not_empty());
+    return {"shrink", [a] { return run_shrink(*a); }};
 }
 
 }  // namespace mta::program

@@ -27,7 +27,7 @@ constexpr std::array<Stage, 9> stages{{
     {"gate", "B,H,S,D", "times sigmoid(gate.weight n + gate.bias), n the stage before", "Sec. 3.3"},
 }};
 
-int run() {
+int run_stages() {
     std::printf(
         "stages, in order (arXiv:2504.00927); every one but logits, weights and context is optional\n");
     for (const auto& s : stages)
@@ -43,7 +43,7 @@ int run() {
 
 Command stages_command(CLI::App& app) {
     app.add_subcommand("stages", "list the stages that a candidate may export");
-    return {"stages", run};
+    return {"stages", run_stages};
 }
 
 }  // namespace mta::program

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "support.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -41,6 +42,22 @@ void refuse_overwriting(const std::string& option, const std::string& out,
     }
 }
 
+void require_places(const std::string& who, const std::vector<std::string>& names) {
+    std::error_code none;
+    for (std::size_t n = 0; n < names.size(); ++n) {
+        if (names[n].empty()) continue;
+        require(std::count(names.begin(), names.end(), names[n]) == 1, who, ": got ", names[n],
+                " for two files, expected different ones");
+        auto folder = std::filesystem::path(names[n]).parent_path();
+        if (folder.empty()) folder = ".";
+        require<io::FileError>(
+            std::filesystem::is_directory(folder, none), "cannot write ", names[n], ": ",
+            std::filesystem::exists(folder, none) ? "Not a directory" : "No such file or directory");
+        require<io::FileError>(!std::filesystem::is_directory(names[n], none), "cannot write ", names[n],
+                               ": Is a directory");
+    }
+}
+
 void write_text(const std::string& path, std::string_view text) {
     io::write_file_atomically(path, std::as_bytes(std::span(text)));
 }
@@ -64,6 +81,33 @@ CLI::Validator whole_number() {
         return whole ? std::string() : "got '" + text + "', expected an integer from 0 to 2^64 - 1";
     };
     return CLI::Validator(check, ">= 0", "whole_number");
+}
+
+CLI::Validator integer_between(std::int64_t least, std::int64_t most) {
+    const std::string range = mta::detail::sentence("an integer from ", least, " to ", most);
+    const auto check = [least, most, range](const std::string& text) {
+        std::int64_t n = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+        const bool whole = error == std::errc() && end == text.data() + text.size();
+        return whole && least <= n && n <= most ? std::string() : "got '" + text + "', expected " + range;
+    };
+    return CLI::Validator(check, mta::detail::sentence(least, " to ", most), "integer_between");
+}
+
+CLI::Validator seconds() {
+    const auto check = [](const std::string& text) {
+        double x = 0;
+        const bool usable = CLI::detail::lexical_cast(text, x) && x > 0 && x <= 86400;
+        return usable ? std::string() : "got '" + text + "', expected more than 0 seconds, at most 86400";
+    };
+    return CLI::Validator(check, "SECONDS", "seconds");
+}
+
+CLI::Validator not_empty() {
+    const auto check = [](const std::string& text) {
+        return text.empty() ? std::string("got '', expected something") : std::string();
+    };
+    return CLI::Validator(check, "", "not_empty");
 }
 
 CLI::Validator tolerance() {

@@ -15,12 +15,12 @@ namespace {
 using oracle::ExitCode;
 using oracle::VectorSet;
 
-struct Arguments {
+struct VectorsArguments {
     bool pocket = false, smoke = false, full = false;
     std::string out, verify;
 };
 
-VectorSet chosen_set(const Arguments& a) {
+VectorSet chosen_set(const VectorsArguments& a) {
     require<oracle::ConfigError>(a.pocket + a.smoke + a.full == 1, "vectors: got ",
                                  a.pocket + a.smoke + a.full,
                                  " sets, expected one of --pocket, --smoke, --full");
@@ -44,7 +44,7 @@ int verify(VectorSet set, const std::string& path) {
     return static_cast<int>(report.wrong.empty() ? ExitCode::agrees : ExitCode::mismatch);
 }
 
-int run(const Arguments& a) {
+int run_vectors(const VectorsArguments& a) {
     const VectorSet set = chosen_set(a);
     require<oracle::ConfigError>(a.out.empty() != a.verify.empty(), "vectors: got ",
                                  a.out.empty() ? "neither --out nor --verify" : "both --out and --verify",
@@ -59,14 +59,14 @@ int run(const Arguments& a) {
 
 Command vectors_command(CLI::App& app) {
     auto* vectors = app.add_subcommand("vectors", "write test vectors, or check those that were written");
-    const auto a = std::make_shared<Arguments>();
+    const auto a = std::make_shared<VectorsArguments>();
     vectors->add_flag("--pocket", a->pocket, "three tiny cases in one JSON file");
     vectors->add_flag("--smoke", a->smoke, "the suite smoke, a folder");
     vectors->add_flag("--full", a->full,
                       "the suites full, adversarial and exact in every input type, a folder");
     vectors->add_option("--out", a->out, "where to write: a file for --pocket, else a new or empty folder");
     vectors->add_option("--verify", a->verify, "what to check; with --full a folder or a file of checksums");
-    return {"vectors", [a] { return run(*a); }};
+    return {"vectors", [a] { return run_vectors(*a); }};
 }
 
 }  // namespace mta::program

@@ -7,6 +7,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_adjoint {
 using namespace mta;
 using namespace mta::test;
 using check::adjoint_identity;
@@ -127,3 +128,4 @@ TEST_CASE("adjoint: errors") {
     CHECK_THROWS_WITH_AS(adjoint_identity(two, two, two, three),
                          "adjoint_identity: direction: got shape [3], expected shape [2]", ShapeError);
 }
+}  // namespace mta_test_adjoint

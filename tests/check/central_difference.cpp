@@ -7,6 +7,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_central_difference {
 using namespace mta;
 using namespace mta::test;
 using check::central_difference_gradient;
@@ -150,3 +151,4 @@ TEST_CASE("central_difference: errors and empty tensors") {
     const auto none = zeros<double>(2, 0);
     CHECK(central_difference_gradient(none, none, identity).size() == 0);
 }
+}  // namespace mta_test_central_difference

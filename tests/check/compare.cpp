@@ -12,13 +12,10 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_compare {
 using namespace mta;
+using namespace mta::check;
 using namespace mta::test;
-using check::compare;
-using check::compare_bits;
-using check::Comparison;
-using check::Tolerance;
-using check::Verdict;
 
 namespace {
 
@@ -297,3 +294,4 @@ TEST_CASE("compare: bits of zeros, NaNs and shapes") {
     a(0) = (std::int64_t{1} << 53) + 1, b(0) = std::int64_t{1} << 53;
     CHECK(compare_bits("x", a, b).verdict == Verdict::mismatch);
 }
+}  // namespace mta_test_compare

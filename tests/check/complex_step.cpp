@@ -8,6 +8,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_complex_step {
 using namespace mta;
 using namespace mta::test;
 using check::Complex;
@@ -159,3 +160,4 @@ TEST_CASE("complex_step: errors and empty tensors") {
     CHECK(check::complex_step_gradient(none, none, identity).size() == 0);
     CHECK(check::complex_step_jvp(none, none, identity).size() == 0);
 }
+}  // namespace mta_test_complex_step

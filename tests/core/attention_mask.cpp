@@ -5,6 +5,7 @@
 #include <limits>
 #include <mta/core/attention_mask.hpp>
 
+namespace mta_test_attention_mask {
 using namespace mta;
 
 namespace {
@@ -159,3 +160,4 @@ TEST_CASE("attention_mask: any lookahead, however large, ends with the document"
         CHECK(mask.keys(0, 8, 9, lookahead) == KeyRange{4, 9});
     }
 }
+}  // namespace mta_test_attention_mask

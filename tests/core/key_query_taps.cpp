@@ -6,6 +6,7 @@
 #include <mta/core/key_query_taps.hpp>
 #include <set>
 
+namespace mta_test_key_query_taps {
 using namespace mta;
 
 namespace {
@@ -172,3 +173,4 @@ TEST_CASE("key_query_taps: errors") {
     CHECK_THROWS_WITH_AS(check(good, Documents{std::vector<Index>{0, 2, 2}}, 4, 4),
                          "f: document starts: got [0, 2, 2], expected strictly increasing", ValueError);
 }
+}  // namespace mta_test_key_query_taps

@@ -9,6 +9,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_numeric {
 using namespace mta;
 
 namespace {
@@ -115,3 +116,4 @@ TEST_CASE("numeric: the maximum of a row keeps NaN, wherever it stands") {
     const std::vector<std::complex<double>> z{{1, 9}, {2, -9}};
     CHECK(row_maximum(std::span<const std::complex<double>>(z)) == 2.0);
 }
+}  // namespace mta_test_numeric

@@ -10,6 +10,7 @@
 #include "support/checks.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_parallel {
 using namespace mta;
 using namespace mta::test;
 
@@ -117,3 +118,4 @@ TEST_CASE("parallel: loops may be nested") {
         CHECK(caught == "25");
     });
 }
+}  // namespace mta_test_parallel

@@ -10,6 +10,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_parameters {
 using namespace mta;
 using namespace mta::test;
 
@@ -178,3 +179,4 @@ TEST_CASE("parameters: cast to another scalar") {
     const StageParams<double> stage{random_tensor(4, 2, 3)};
     check_same_bits("stage", cast_params<float>(stage).kernel, cast<float>(stage.kernel));
 }
+}  // namespace mta_test_parameters

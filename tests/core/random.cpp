@@ -10,6 +10,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_random {
 using namespace mta;
 
 namespace {
@@ -193,3 +194,4 @@ TEST_CASE("random: fills run in memory order") {
     for (const double x : memory)
         CHECK(x == drawn.uniform(-1, 1));
 }
+}  // namespace mta_test_random

@@ -10,6 +10,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_require {
 using namespace mta;
 
 TEST_CASE("require: parts join into one sentence") {
@@ -83,3 +84,4 @@ TEST_CASE("require: equal shapes") {
     refused({6}, "op: x: got shape [6], expected shape [2, 3]");  // as many elements
     CHECK_NOTHROW(require_same_shape("op: x", Tensor<double, 2>(2, 3).dimensions(), two));
 }
+}  // namespace mta_test_require

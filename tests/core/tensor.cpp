@@ -10,6 +10,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_tensor {
 using namespace mta;
 
 namespace {
@@ -136,3 +137,4 @@ TEST_CASE("tensor: elements run in memory order") {
     scalar() = 4;
     CHECK(elements(scalar).size() == 1);
 }
+}  // namespace mta_test_tensor

@@ -18,9 +18,8 @@ RULES = {
     rule.__name__: rule
     for rule in (
         rooms.include_order, rooms.light_includes, rooms.mirror, rooms.orphans, rooms.enough_mutations,
-        rooms.umbrella, texts.file_length, texts.function_length, texts.licence_line, texts.plain_ascii,
-        texts.finished, texts.one_version, texts.links, texts.readable_json,
-        texts.formatted,
+        rooms.umbrella, rooms.own_namespace, texts.file_length, texts.function_length, texts.licence_line,
+        texts.plain_ascii, texts.finished, texts.one_version, texts.links, texts.readable_json, texts.formatted,
     )
 }
 

@@ -126,6 +126,23 @@ def orphans(tree):
             yield f"{path}: got no {header}, expected the header it is named after"
 
 
+def own_namespace(tree):
+    """A test or benchmark keeps everything after its includes in a namespace of its own: files are compiled in batches."""
+    for kind, folders in (("test", [f"tests/{room}" for room in MAY_INCLUDE]), ("bench", ["bench"])):
+        for path in (path for folder in folders for path in tree.below(folder, ".cpp")):
+            name = f"mta_{kind}_{Path(path).stem}"
+            code = [(number, line) for number, line in enumerate(tree.lines(path), start=1)
+                    if line.strip() and not line.startswith(("//", "#define", "#pragma"))]
+            after = [(number, line) for number, line in code if not line.startswith("#include")]
+            first, last = (after[0], after[-1]) if after else ((1, "nothing"), (1, "nothing"))
+            if first[1] != f"namespace {name} {{":
+                yield f"{path}:{first[0]}: got '{first[1]}', expected 'namespace {name} {{' after the includes"
+            elif last[1] != f"}}  // namespace {name}":
+                yield f"{path}:{last[0]}: got '{last[1]}', expected '}}  // namespace {name}' at the end"
+            yield from (f"{path}:{number}: got {line} in namespace {name}, expected it above"
+                        for number, line in code if line.startswith("#include") and number > first[0])
+
+
 def umbrella_text(tree):
     """mta.hpp as it should be: every public header of the rooms that need Eigen alone."""
     paths = [path for room in UMBRELLA_ROOMS for path in tree.below(f"include/mta/{room}", ".hpp")

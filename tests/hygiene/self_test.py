@@ -20,6 +20,8 @@ from tree import Tree
 
 CARD = "// A sound file.\n// SPDX-License-Identifier: MIT\n#pragma once\n"
 FIVE = json.dumps([{"name": f"bug {n}", "why": "it is wrong", "find": "a", "replace": "b"} for n in range(5)])
+TEST = ("// A test.\n// SPDX-License-Identifier: MIT\n#include <mta/mta.hpp>\n\n"
+        "namespace mta_test_{0} {{\nint f();\nint g();\n}}  // namespace mta_test_{0}\n")
 FUNCTION = "inline int f(int x) {\n" + "    x += 1;\n" * 37 + "    return x;\n}\n"
 SOUND = {
     "include/mta/version.hpp": CARD + '\n#define MTA_VERSION_MAJOR 1\n#define MTA_VERSION_MINOR 2\n'
@@ -31,7 +33,7 @@ SOUND = {
     "include/mta/check/compare.hpp": CARD + "\n#include <mta/core/tensor.hpp>\n",
     "include/mta/io/npy.hpp": CARD + "\n#include <mta/core/tensor.hpp>\n#include <nlohmann/json.hpp>\n",
     "include/mta/oracle/config.hpp": CARD + "\n#include <mta/io/npy.hpp>\n",
-    **{f"tests/{twin}.cpp": CARD for twin in ("core/tensor", "ops/softmax", "ops/gelu", "layers/attention",
+    **{f"tests/{twin}.cpp": TEST.format(Path(twin).name) for twin in ("core/tensor", "ops/softmax", "ops/gelu", "layers/attention",
                                               "check/compare", "io/npy", "oracle/config")},
     **{f"docs/{twin}.md": "# A page\n\n## Its Traps\n" for twin in ("ops/softmax", "ops/gelu", "layers/attention")},
     **{f"tests/golden/ops/{op}.py": '"""Values.\n\nSPDX-License-Identifier: MIT\n"""\n' for op in ("softmax", "gelu")},
@@ -72,6 +74,11 @@ BROKEN = [
     ("enough_mutations", "tests/mutations/ops/gelu.json", "{}", "got dict mutations"),
     ("enough_mutations", "tests/mutations/ops/gelu.json", FIVE.replace("why", "because"), "without name"),
     ("enough_mutations", "tests/mutations/ops/gelu.json", FIVE.replace("bug 3", "bug 4"), "name twice"),
+    ("own_namespace", "tests/ops/gelu.cpp", TEST.format("softmax"), "gelu.cpp:5: got 'namespace mta_test_softmax {'"),
+    ("own_namespace", "tests/ops/gelu.cpp", TEST.format("gelu") + "int h();\n", "gelu.cpp:9: got 'int h();'"),
+    ("own_namespace", "tests/io/npy.cpp", "using namespace mta;\n" + TEST.format("npy"), "npy.cpp:1: got 'using"),
+    ("own_namespace", "tests/io/npy.cpp", TEST.format("npy").replace("{", "{\n#include <set>"), "in namespace mta_test_npy"),
+    ("own_namespace", "bench/ops/gelu.cpp", CARD + "namespace {\n}  // namespace\n", "namespace mta_bench_gelu {"),
     ("umbrella", "include/mta/mta.hpp", CARD, "another list"),
     ("umbrella", "include/mta/ops/relu.hpp", CARD, "another list"),
     ("file_length", "include/mta/ops/gelu.hpp", CARD + "//\n" * 297, "got 300 lines"),

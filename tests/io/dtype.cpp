@@ -12,6 +12,7 @@
 #include <mta/io/safetensors.hpp>
 #include <string>
 
+namespace mta_test_dtype {
 using namespace mta::io;
 
 namespace {
@@ -201,3 +202,4 @@ TEST_CASE("errors: an unknown name is no type") {
     for (const char* name : {"", "F8", "f32", "F32 ", "I16", "U64", "BOOLEAN"})
         CHECK_FALSE(dtype_of_name(name));
 }
+}  // namespace mta_test_dtype

@@ -14,6 +14,7 @@
 
 #include "io_support.hpp"
 
+namespace mta_test_file {
 using namespace mta::io;
 using namespace mta::test;
 namespace fs = std::filesystem;
@@ -141,3 +142,4 @@ TEST_CASE("errors: what cannot be replaced is left alone") {
     check_contains(sentence(""), "No such file or directory");
     CHECK(folder.files().empty());
 }
+}  // namespace mta_test_file

@@ -22,6 +22,7 @@
 
 #include "io_support.hpp"
 
+namespace mta_test_heat_map {
 using namespace mta::io;
 using namespace mta::test;
 using mta::Index;
@@ -236,3 +237,4 @@ TEST_CASE("errors: a picture that cannot be drawn or written leaves no file") {
         sentence_of([&] { write_heat_map(folder / "absent/map.png", 1, 1, std::vector<double>{1}); }),
         "absent/map.png: No such file or directory");
 }
+}  // namespace mta_test_heat_map

@@ -11,6 +11,7 @@
 
 #include "io_support.hpp"
 
+namespace mta_test_json {
 using namespace mta::io;
 using namespace mta::test;
 
@@ -165,3 +166,4 @@ TEST_CASE("json: files") {
     check_contains(sentence_of([&] { read_json(path); }),
                    "it holds 16777217 bytes, expected at most 16777216");
 }
+}  // namespace mta_test_json

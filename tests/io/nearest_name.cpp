@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+namespace mta_test_nearest_name {
 using mta::io::nearest_name;
 using mta::io::detail::edit_distance;
 
@@ -47,3 +48,4 @@ TEST_CASE("properties: symmetric, and the triangle inequality holds") {
                 CHECK(edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c));
         }
 }
+}  // namespace mta_test_nearest_name

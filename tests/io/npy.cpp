@@ -11,6 +11,7 @@
 
 #include "io_support.hpp"
 
+namespace mta_test_npy {
 using namespace mta::io;
 using namespace mta::test;
 
@@ -254,3 +255,4 @@ TEST_CASE("errors: what NumPy cannot hold is not written, and a failed write lea
     CHECK(folder.files() == std::vector<std::string>{"t.npy"});
     check_contains(sentence_of([&] { read_npy(folder / "absent"); }), "absent: No such file or directory");
 }
+}  // namespace mta_test_npy

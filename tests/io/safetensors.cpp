@@ -11,6 +11,7 @@
 #include "hostile_headers.hpp"
 #include "io_support.hpp"
 
+namespace mta_test_safetensors {
 using namespace mta::io;
 using namespace mta::test;
 
@@ -206,3 +207,4 @@ TEST_CASE("errors: files carry their path, and a failed write leaves the old fil
           path.native() + ": got 4 bytes, expected at least 8, which hold the length of the header");
     CHECK(folder.files() == std::vector<std::string>{"t.safetensors"});
 }
+}  // namespace mta_test_safetensors

@@ -9,6 +9,7 @@
 #include "hostile_headers.hpp"
 #include "io_support.hpp"
 
+namespace mta_test_safetensors_hostile {
 using namespace mta::io;
 using namespace mta::test;
 
@@ -91,3 +92,4 @@ TEST_CASE("errors: every item of the reject list gets its sentence") {
         check_contains(sentence, hostile.part);
     }
 }
+}  // namespace mta_test_safetensors_hostile

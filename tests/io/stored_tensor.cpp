@@ -11,6 +11,7 @@
 
 #include "io_support.hpp"
 
+namespace mta_test_stored_tensor {
 using namespace mta::io;
 using namespace mta::test;
 
@@ -162,3 +163,4 @@ TEST_CASE("errors: integers that do not fit") {
     check_contains(sentence_of([&] { from_integer_tensor("n", huge, DType::I64); }),
                    "got 9223372036854775808 at");
 }
+}  // namespace mta_test_stored_tensor

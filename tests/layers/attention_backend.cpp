@@ -5,6 +5,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_attention_backend {
 using namespace mta;
 using namespace mta::test;
 
@@ -74,3 +75,4 @@ TEST_CASE("attention_backend: backends are interchangeable") {
         [](std::string_view name, const auto& a, const auto& b) { check_same_bits(name, a, b); },
         foreign.d_params, grads.d_params);
 }
+}  // namespace mta_test_attention_backend

@@ -8,6 +8,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_initialisers {
 using namespace mta;
 using namespace mta::test;
 
@@ -125,3 +126,4 @@ TEST_CASE("initialisers: views") {
     initialise_kernel(view, KernelInit::identity, KeyPadding::both, random);
     CHECK(memory == std::vector<double>{0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0});
 }
+}  // namespace mta_test_initialisers

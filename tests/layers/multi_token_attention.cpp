@@ -10,6 +10,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_multi_token_attention {
 using namespace mta;
 using namespace mta::test;
 
@@ -239,3 +240,4 @@ TEST_CASE("multi_token_attention: errors") {
         multi_token_attention_forward(c.q, c.k, c.v, c.params, c.config, call),
         "multi_token_attention: document starts: got [0, 3, 2], expected strictly increasing", ValueError);
 }
+}  // namespace mta_test_multi_token_attention

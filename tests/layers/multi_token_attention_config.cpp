@@ -7,6 +7,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_multi_token_attention_config {
 using namespace mta;
 using namespace mta::test;
 
@@ -174,3 +175,4 @@ TEST_CASE("multi_token_attention_config: errors") {
     refuses([](auto& c) { c.pre.mix_group = -2; },
             "pre.mix_group: got -2, expected a divisor of the 4 heads");
 }
+}  // namespace mta_test_multi_token_attention_config

@@ -8,6 +8,7 @@
 #include "support/checks.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_multi_token_attention_properties {
 using namespace mta;
 using namespace mta::test;
 
@@ -232,3 +233,4 @@ TEST_CASE("multi_token_attention: every parameter and every input matters") {
         matters("k", c.k);
     }
 }
+}  // namespace mta_test_multi_token_attention_properties

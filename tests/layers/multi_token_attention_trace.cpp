@@ -7,6 +7,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_multi_token_attention_trace {
 using namespace mta;
 using namespace mta::test;
 
@@ -99,3 +100,4 @@ TEST_CASE("multi_token_attention: a row without a finite score is NaN where it c
                 CHECK(std::isfinite(trace.out()(0, h, i, 0)));  // the other document
     }
 }
+}  // namespace mta_test_multi_token_attention_trace

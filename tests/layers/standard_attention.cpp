@@ -7,6 +7,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_standard_attention {
 using namespace mta;
 using namespace mta::test;
 
@@ -108,3 +109,4 @@ TEST_CASE("standard_attention: errors") {
     CHECK_THROWS_WITH_AS(standard_attention_config(0, 8),
                          "multi_token_attention: heads: got 0, expected at least 1", ShapeError);
 }
+}  // namespace mta_test_standard_attention

@@ -8,6 +8,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_causal_mask {
 using namespace mta;
 using namespace mta::test;
 
@@ -188,3 +189,4 @@ TEST_CASE("causal_mask: errors") {
     CHECK_THROWS_WITH_AS(causal_mask_zero_backward(scores, square, {}), unlike, ShapeError);
     CHECK_THROWS_WITH_AS(causal_mask_inf_backward(scores, square, {}), unlike, ShapeError);
 }
+}  // namespace mta_test_causal_mask

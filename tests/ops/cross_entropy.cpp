@@ -13,6 +13,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_cross_entropy {
 using namespace mta;
 using namespace mta::test;
 
@@ -287,3 +288,4 @@ TEST_CASE("cross_entropy: errors") {
     says(b.logits, b.targets, table<double>(2, 3, {0, 0, 0, 0, 0, 0}), {0},
          "cross_entropy: sum of mask plus denominator_eps: got 0, expected above 0", value);
 }
+}  // namespace mta_test_cross_entropy

@@ -7,6 +7,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_dropout {
 using namespace mta;
 using namespace mta::test;
 
@@ -227,3 +228,4 @@ TEST_CASE("dropout: errors") {
     CHECK_THROWS_WITH_AS(dropout_backward(zeros<double>(1, 2, 4, 3), x, {0.5}, training_call(1)),
                          "dropout: d_out: got shape [1, 2, 4, 3], expected shape [1, 2, 3, 4]", ShapeError);
 }
+}  // namespace mta_test_dropout

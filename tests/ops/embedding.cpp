@@ -12,6 +12,7 @@
 #include "support/golden.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_embedding {
 using namespace mta;
 using namespace mta::test;
 
@@ -214,3 +215,4 @@ TEST_CASE("embedding: errors") {
         embedding_backward(random_tensor(19, 2, 2, 4), tokens_of(2, 2, {0, 0, 0, 0}), params),
         "embedding: d_out: got shape [2, 2, 4], expected shape [2, 2, 3]", ShapeError);
 }
+}  // namespace mta_test_embedding

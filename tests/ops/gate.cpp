@@ -9,6 +9,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_gate {
 namespace {
 
 using namespace mta;
@@ -252,3 +253,4 @@ TEST_CASE("gate: errors") {
     CHECK_THROWS_WITH_AS(gate_forward(zeros<double>(2, 0), random_params(4, 1, 0)),
                          "gate: width of x: got 0, expected at least 1", ShapeError);
 }
+}  // namespace mta_test_gate

@@ -9,6 +9,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_gelu {
 namespace {
 
 using namespace mta;
@@ -203,3 +204,4 @@ TEST_CASE("gelu: errors") {
                          "gelu: approximation: got none with complex numbers, expected tanh", ValueError);
     CHECK(gelu_forward(complex_x, by_tanh).size() == 6);
 }
+}  // namespace mta_test_gelu

@@ -7,6 +7,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_head_mix {
 using namespace mta;
 using namespace mta::test;
 
@@ -279,3 +280,4 @@ TEST_CASE("head_mix: errors") {
     CHECK_THROWS_WITH_AS((void)head_mix_backward(scores, scores, random_params(1, 1, 2)),
                          "head_mix: groups times heads per group of mix: got 2, expected 4", ShapeError);
 }
+}  // namespace mta_test_head_mix

@@ -6,6 +6,7 @@
 #include "support/golden.hpp"
 #include "support/tensors.hpp"
 
+namespace mta_test_key_query_conv {
 using namespace mta;
 using namespace mta::test;
 
@@ -181,3 +182,4 @@ TEST_CASE("key_query_conv: errors") {
                          "key_query_conv: d_out: got shape [2, 3, 4, 4], expected shape [2, 3, 4, 5]",
                          ShapeError);
 }
+}  // namespace mta_test_key_query_conv

@@ -6,6 +6,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_key_query_conv_properties {
 using namespace mta;
 using namespace mta::test;
 
@@ -195,3 +196,4 @@ TEST_CASE("key_query_conv: properties of NaN and of zero cotangents") {
         check_same_bits("d_kernel", p.backward().d_params.kernel, clean.d_params.kernel);
     }
 }
+}  // namespace mta_test_key_query_conv_properties

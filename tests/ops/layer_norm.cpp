@@ -10,6 +10,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_layer_norm {
 namespace {
 
 using namespace mta;
@@ -239,3 +240,4 @@ TEST_CASE("layer_norm: errors") {
     CHECK_THROWS_WITH_AS(layer_norm_forward(x, params, {.eps = infinity}),
                          "layer_norm: eps: got inf, expected finite and at least 0", ValueError);
 }
+}  // namespace mta_test_layer_norm

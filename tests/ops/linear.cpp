@@ -10,6 +10,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_linear {
 namespace {
 
 using namespace mta;
@@ -233,3 +234,4 @@ TEST_CASE("linear: errors") {
                          "linear: weight: got shape [0, 4], expected at least one output and one input",
                          ShapeError);
 }
+}  // namespace mta_test_linear

@@ -9,6 +9,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_rms_norm {
 namespace {
 
 using namespace mta;
@@ -241,3 +242,4 @@ TEST_CASE("rms_norm: errors") {
     CHECK_THROWS_WITH_AS(rms_norm_factor({.layer_index = -2}),
                          "rms_norm: layer_index: got -2, expected at least 0", ValueError);
 }
+}  // namespace mta_test_rms_norm

@@ -12,6 +12,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_rotary {
 using namespace mta;
 using namespace mta::test;
 
@@ -289,3 +290,4 @@ TEST_CASE("rotary: errors of constants") {
     says({.scaling = RotaryScaling{.low_freq_factor = 4, .high_freq_factor = 4}},
          "scaling.high_freq_factor: got 4, expected above low_freq_factor 4");
 }
+}  // namespace mta_test_rotary

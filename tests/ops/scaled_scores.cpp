@@ -7,6 +7,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_scaled_scores {
 using namespace mta;
 using namespace mta::test;
 
@@ -274,3 +275,4 @@ TEST_CASE("scaled_scores: errors") {
                          ShapeError);
     CHECK_THROWS_AS(scaled_scores_backward(zeros<double>(2, 4, 3, 3), q, k, {0.5, -1}), ValueError);
 }
+}  // namespace mta_test_scaled_scores

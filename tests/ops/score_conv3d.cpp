@@ -9,9 +9,9 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_score_conv3d {
 using namespace mta;
 using namespace mta::test;
-
 namespace {
 
 constexpr auto all = TapRule::all, exact = TapRule::not_after_query;
@@ -51,7 +51,6 @@ const std::vector<Case> cases{{"both", {both, all}, whole, 2, 3},
                               {"documents", {both, all}, halves, 3, 3},
                               {"documents, exact", {both, exact}, per_row, 2, 3},
                               {"documents, left", {left, all}, per_row, 2, 3}};
-
 }  // namespace
 
 TEST_CASE("score_conv3d: hand values over queries and heads") {
@@ -297,3 +296,4 @@ TEST_CASE("score_conv3d: errors") {
     CHECK_THROWS_WITH_AS(product(3), sentence, ShapeError);
     CHECK_THROWS_WITH_AS(product(2), "score_conv3d_kernel: heads of kernel: got 4, expected 2", ShapeError);
 }
+}  // namespace mta_test_score_conv3d

@@ -7,6 +7,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_softmax {
 using namespace mta;
 using namespace mta::test;
 
@@ -221,3 +222,4 @@ TEST_CASE("softmax: errors") {
     CHECK_THROWS_WITH_AS((void)softmax_forward(none), sentence, ShapeError);
     CHECK_THROWS_WITH_AS((void)softmax_backward(none, none, none), sentence, ShapeError);
 }
+}  // namespace mta_test_softmax

@@ -7,6 +7,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_sparsemax {
 using namespace mta;
 using namespace mta::test;
 
@@ -240,3 +241,4 @@ TEST_CASE("sparsemax: errors") {
     CHECK_THROWS_WITH_AS((void)sparsemax_forward(none), sentence, ShapeError);
     CHECK_THROWS_WITH_AS((void)sparsemax_backward(none, none, none), sentence, ShapeError);
 }
+}  // namespace mta_test_sparsemax

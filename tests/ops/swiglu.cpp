@@ -9,6 +9,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_swiglu {
 namespace {
 
 using namespace mta;
@@ -173,3 +174,4 @@ TEST_CASE("swiglu: errors") {
     CHECK_THROWS_WITH_AS(swiglu_backward(other, gate, gate),
                          "swiglu: d_out: got shape [2, 3, 5], expected shape [2, 3, 4]", ShapeError);
 }
+}  // namespace mta_test_swiglu

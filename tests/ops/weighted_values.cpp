@@ -7,6 +7,7 @@
 #include "support/tensors.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_weighted_values {
 using namespace mta;
 using namespace mta::test;
 
@@ -262,3 +263,4 @@ TEST_CASE("weighted_values: errors") {
                          ShapeError);
     CHECK_THROWS_AS(weighted_values_backward(zeros<double>(2, 4, 3, 5), weights, v, unsorted), ValueError);
 }
+}  // namespace mta_test_weighted_values

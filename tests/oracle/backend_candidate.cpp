@@ -5,6 +5,7 @@
 #include "support/attention_case.hpp"
 #include "support/checks.hpp"
 
+namespace mta_test_backend_candidate {
 using namespace mta;
 using namespace mta::test;
 using namespace mta::oracle;
@@ -170,3 +171,4 @@ TEST_CASE("shapes of stages that the configuration lacks are not asked for") {
     CHECK(stages == std::vector<std::string>{"logits", "weights", "context"});
     CHECK(oracle::detail::planned_outputs(problem_of(plain), true, true).size() == 3 + 3);
 }
+}  // namespace mta_test_backend_candidate

@@ -6,6 +6,7 @@
 
 #include "support/problem.hpp"
 
+namespace mta_test_candidate {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -29,3 +30,4 @@ TEST_CASE("a candidate is anything that answers a problem") {
     CHECK(answer.outcome == Outcome::answered);
     CHECK(test::worst_difference(answer.results, reference_results(p, false)) == 0);
 }
+}  // namespace mta_test_candidate

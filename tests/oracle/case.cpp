@@ -4,6 +4,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_case {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -235,3 +236,4 @@ TEST_CASE("case: errors, more than fits into memory") {
     const auto huge = parse_case("sdpa/B1000000_S1000000000");
     CHECK_THROWS_AS(make_problem(huge), UnsupportedError);
 }
+}  // namespace mta_test_case

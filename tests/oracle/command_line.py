@@ -12,9 +12,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
+import bad_candidates
 import bad_cases
 import bad_configurations
 import bad_files
+import bad_options
+import bad_results
 import good_cases
 import good_runs
 import hostile_machines
@@ -24,7 +27,8 @@ from harness import Harness
 def usage(harness):
     """Command lines: what is no command line ends with 2, help and version with 0."""
     says = harness.expect
-    says(0, ["--help"], ("eval", "compare", "gen", "profiles", "stages", "vectors"))
+    says(0, ["--help"], ("eval", "compare", "gen", "profiles", "stages", "vectors", "check", "diagnose", "identities", "identify",
+                          "shrink", "gradcheck", "power", "selftest"))
     says(0, ["-h"], "eval")
     says(0, ["--version"], "mta-oracle ")
     says(0, ["eval", "--help"], ("--config", "--in", "--out", "--backend", "--dtype", "--trace"))
@@ -106,7 +110,9 @@ GROUPS = (usage, tolerances, paths, bad_configurations.configurations, bad_confi
           hostile_machines.little_memory, hostile_machines.closed_output, good_runs.outputs, good_runs.types,
           good_runs.threads, good_runs.comparisons, good_runs.golden_cases, good_runs.one_element, bad_cases.case_options,
           bad_cases.pocket_files, bad_cases.vector_folders, good_cases.suites, good_cases.options, good_cases.lists,
-          good_cases.vectors)
+          good_cases.vectors, bad_candidates.libraries, bad_candidates.hostile, bad_candidates.wrong_numbers,
+          bad_candidates.layouts, bad_candidates.effects, bad_results.outputs, bad_results.folders, bad_results.suite_files,
+          bad_results.exact, bad_options.cases, bad_options.values, bad_options.suites, bad_options.problems, bad_options.places)
 
 
 def main(arguments):

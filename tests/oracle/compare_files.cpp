@@ -9,6 +9,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_compare_files {
 using namespace mta;
 using namespace mta::oracle;
 using io::DType;
@@ -270,3 +271,4 @@ TEST_CASE("compare_files: as data, the other verdicts and odd numbers") {
     const auto negative = to_json(compare_files(one, file_of({reals("t", {-inf})})), {});
     CHECK(negative.at("tensors")[0].at("got") == "-inf");
 }
+}  // namespace mta_test_compare_files

@@ -8,6 +8,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_config {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -279,3 +280,4 @@ TEST_CASE("config: errors, values that cannot work") {
                          "multi_token_attention: scale: got nan, expected a finite number", ValueError);
     CHECK_THROWS_AS(read_config("no such file.json"), io::FileError);
 }
+}  // namespace mta_test_config

@@ -9,6 +9,7 @@
 #include <mta/oracle/judge.hpp>
 #include <set>
 
+namespace mta_test_deviations {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -154,14 +155,16 @@ TEST_CASE(
 TEST_CASE(
     "independent values: behind a wrong gradient of an input, the stage's own parameters have right ones") {
     const Problem& p = problems()[0];
-    for (const auto& [name, parameter] :
-         {std::pair{"pre_conv backward: flipped on the key axis", "grad.pre.kernel"},
-          std::pair{"post_mix backward: weights not transposed", "grad.post.mix"},
-          std::pair{"gate backward: slope lacks 1 - s", "grad.gate.weight"},
-          std::pair{"norm backward: depth factor missing", "grad.norm.weight"}}) {
-        CAPTURE(name);
-        const Results got = run(p, deviation(name));
-        CHECK_FALSE(differs(p, got.at(parameter), right()[0].at(parameter)));
+    struct Bug {
+        const char *name, *parameter;
+    };
+    for (const Bug& bug : {Bug{"pre_conv backward: flipped on the key axis", "grad.pre.kernel"},
+                           Bug{"post_mix backward: weights not transposed", "grad.post.mix"},
+                           Bug{"gate backward: slope lacks 1 - s", "grad.gate.weight"},
+                           Bug{"norm backward: depth factor missing", "grad.norm.weight"}}) {
+        CAPTURE(bug.name);
+        const Results got = run(p, deviation(bug.name));
+        CHECK_FALSE(differs(p, got.at(bug.parameter), right()[0].at(bug.parameter)));
         CHECK(differs(p, got.at("grad.q"), right()[0].at("grad.q")));
     }
 }
@@ -260,3 +263,4 @@ TEST_CASE("errors: an unknown deviation names the nearest") {
                          "deviation: unknown name 'scale mising', the nearest known is 'scale missing'",
                          ConfigError);
 }
+}  // namespace mta_test_deviations

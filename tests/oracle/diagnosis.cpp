@@ -4,6 +4,7 @@
 
 #include <mta/oracle/diagnosis.hpp>
 
+namespace mta_test_diagnosis {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -166,3 +167,4 @@ TEST_CASE("errors: one answer per problem") {
     CHECK_THROWS_WITH_AS(diagnose(problems(), {}, float32),
                          "diagnose: answers: got 0, expected one for each of the 3 problems", ArgumentError);
 }
+}  // namespace mta_test_diagnosis

@@ -9,6 +9,7 @@
 
 #include "eval_support.hpp"
 
+namespace mta_test_eval {
 using namespace mta;
 using namespace mta::oracle;
 using namespace mta::test;
@@ -104,7 +105,7 @@ TEST_CASE("eval: metadata") {
         const auto out = io::parse_safetensors(io::serialise_safetensors(written), "out");
         REQUIRE(out.metadata.has_value());
         CHECK(out.metadata->size() == 2 + out.tensors.size());
-        CHECK(out.metadata_value("mta.config") == to_json(config_of(full_config)).dump());
+        CHECK(out.metadata_value("mta.config") == to_json(config_of(full_config_text)).dump());
         CHECK(out.metadata_value("mta.generator") ==
               std::string("mta ") + MTA_VERSION_STRING + " reference " + std::string(io::dtype_name(dtype)));
         for (const auto& t : out.tensors) {
@@ -169,7 +170,7 @@ TEST_CASE("eval: properties, float32 computes in float32") {
 
 TEST_CASE("eval: properties, documents equal separate runs") {
     auto in = full_input();
-    std::string text = full_config;
+    std::string text = full_config_text;
     text.insert(1, "\"document_starts\": [[0, 3], [0]], ");
     const auto packed = io::to_tensor<double, 4>(evaluated(in, {}, text.c_str()), "out");
     const auto whole = io::to_tensor<double, 4>(evaluated(in), "out");
@@ -219,6 +220,7 @@ TEST_CASE("eval: notes") {
     // What is not read may have any shape and type.
     in.tensors.push_back({"post.mix", DType::I64, {1}, std::vector<std::byte>(8)});
     notes.clear();
-    evaluate(config_of(full_config), in, {}, notes);
+    evaluate(config_of(full_config_text), in, {}, notes);
     CHECK(notes == Notes{"input: tensor 'post.mix' is not read: the configuration has no such stage"});
 }
+}  // namespace mta_test_eval

@@ -5,6 +5,7 @@
 
 #include "eval_support.hpp"
 
+namespace mta_test_eval_errors {
 using namespace mta;
 using namespace mta::oracle;
 using namespace mta::test;
@@ -83,20 +84,20 @@ TEST_CASE("eval: errors, types") {
                                                          ", expected F64, F32, F16 or BF16"));
         }
     Notes notes;
-    CHECK_THROWS_WITH_AS(evaluate(config_of(full_config), full_input(), {DType::F16}, notes),
+    CHECK_THROWS_WITH_AS(evaluate(config_of(full_config_text), full_input(), {DType::F16}, notes),
                          "evaluate: dtype: got F16, expected F64 or F32", ValueError);
 }
 
 TEST_CASE("eval: errors, documents") {
-    std::string text = full_config;
+    std::string text = full_config_text;
     text.insert(1, "\"document_starts\": [[0, 3], [0], [0]], ");
     CHECK(refusal<ShapeError>(full_input(), text.c_str()) ==
           "multi_token_attention: document starts: got 3 lists, expected 1 or one per batch row, 2");
-    text = full_config;
+    text = full_config_text;
     text.insert(1, "\"document_starts\": [0, 5, 3], ");
     CHECK(refusal<ValueError>(full_input(), text.c_str()) ==
           "multi_token_attention: document starts: got [0, 5, 3], expected strictly increasing");
-    text = full_config;
+    text = full_config_text;
     text.insert(1, "\"document_starts\": [0, 7], ");
     CHECK(refusal<ValueError>(full_input(), text.c_str()) ==
           "multi_token_attention: document starts: got [0, 7], expected all below the sequence length 7");
@@ -143,14 +144,14 @@ TEST_CASE("eval: errors, a case that does not fit into memory") {
     CHECK(too_large.ends_with(" GiB of this machine"));
     CHECK(refusal<UnsupportedError>(claimed(1 << 22, true), plain)
               .starts_with("eval: the reference needs about 917505 GiB "));
-    // full_config has 5 stages of that size: 5 * 2 * 2 + 3 = 23 with their gradients and --trace.
+    // full_config_text has 5 stages of that size: 5 * 2 * 2 + 3 = 23 with their gradients and --trace.
     Notes notes;
     auto in = full_input();
     for (const char* name : {"q", "k", "v", "d_out"}) {
         tensor_of(in, name).shape[2] = 1 << 22;
         tensor_of(in, name).bytes.clear();
     }
-    CHECK_THROWS_WITH_AS(evaluate(config_of(full_config), in, {DType::F32, true}, notes),
+    CHECK_THROWS_WITH_AS(evaluate(config_of(full_config_text), in, {DType::F32, true}, notes),
                          doctest::Contains(" and 23 score matrices, "), UnsupportedError);
     CHECK_THROWS_WITH_AS(evaluate(config_of(plain), claimed(1 << 22, false), {DType::F32}, notes),
                          doctest::Contains("about 327681 GiB"), UnsupportedError);
@@ -160,3 +161,4 @@ TEST_CASE("eval: errors, a case that does not fit into memory") {
     CHECK(refusal<UnsupportedError>(in, R"({"heads": 1, "head_dim": 1099511627776})")
               .starts_with("eval: the reference"));
 }
+}  // namespace mta_test_eval_errors

@@ -20,7 +20,7 @@ inline CaseConfig config_of(const std::string& text) {
 }
 
 // Every stage but the post-softmax mix.
-inline const char* const full_config =
+inline const char* const full_config_text =
     R"({"heads": 4, "kv_heads": 2, "head_dim": 3, "norm": "rms", "gate": "scalar",
     "pre": {"query_kernel": 2, "key_kernel": 5, "mix_group": 2}, "post": {"query_kernel": 3, "key_kernel": 1}})";
 
@@ -34,7 +34,7 @@ inline StoredTensor random_stored(const std::string& name, std::uint64_t seed,
     return t;
 }
 
-/// Inputs of full_config: B = 2, S = 7.
+/// Inputs of full_config_text: B = 2, S = 7.
 inline SafetensorsFile full_input(DType dtype = DType::F64) {
     SafetensorsFile in;
     std::uint64_t seed = 0;
@@ -65,7 +65,7 @@ inline void erase(SafetensorsFile& file, std::string_view name) {
 }
 
 inline SafetensorsFile evaluated(const SafetensorsFile& in, EvalOptions options = {},
-                                 const char* config = full_config) {
+                                 const char* config = full_config_text) {
     Notes notes;
     auto out = evaluate(config_of(config), in, options, notes);
     CHECK(notes.empty());
@@ -73,7 +73,7 @@ inline SafetensorsFile evaluated(const SafetensorsFile& in, EvalOptions options 
 }
 
 template <class Error>
-std::string refusal(const SafetensorsFile& in, const char* config = full_config) {
+std::string refusal(const SafetensorsFile& in, const char* config = full_config_text) {
     try {
         Notes notes;
         evaluate(config_of(config), in, {}, notes);

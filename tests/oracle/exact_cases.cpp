@@ -7,6 +7,7 @@
 
 #include "probe_support.hpp"
 
+namespace mta_test_exact_cases {
 namespace {
 
 using namespace mta;
@@ -177,3 +178,4 @@ TEST_CASE("exact: units and bits") {
 }
 
 }  // namespace
+}  // namespace mta_test_exact_cases

@@ -5,6 +5,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_exit_code {
 using mta::oracle::ExitCode;
 
 TEST_CASE("exit_code: the numbers of the contract") {
@@ -17,3 +18,4 @@ TEST_CASE("exit_code: the numbers of the contract") {
     for (const auto& [code, number] : contract)
         CHECK(static_cast<int>(code) == number);
 }
+}  // namespace mta_test_exit_code

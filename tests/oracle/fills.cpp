@@ -5,6 +5,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_fills {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -93,10 +94,11 @@ TEST_CASE("fills: independent values, by the recipe in Python (examples/vectors/
 TEST_CASE("fills: properties, every number is exact in its type and no tensor is all alike") {
     for (const auto& f : fills)
         for (const auto& [name, dtype] : mta::oracle::detail::io_names) {
-            const Problem p = problem(std::string(f.name), std::string(name));
+            const std::string io_name(name);
+            const Problem p = problem(std::string(f.name), io_name);
             for_each_input(
                 [&](std::string_view tensor, const auto& t) {
-                    INFO(f.name, " ", name, " ", tensor);
+                    INFO(f.name, " ", io_name, " ", tensor);
                     const auto stored = io::from_tensor(std::string(tensor), t, p.dtype);
                     const auto back =
                         io::to_tensor<double, rank_of<decltype(t)>>(stored, io::Narrowing::round);
@@ -169,8 +171,10 @@ TEST_CASE("fills: properties, ties are equal, tiny values meet eps, subnormals a
          {std::pair{"fp32", 0x1p-126}, {"bf16", 0x1p-126}, {"fp16", 0x1p-14}})
         for (const char* tensor : {"q", "k", "v", "d_out"}) {
             const auto x = values(problem("denormal", io), tensor);
-            const auto subnormal = static_cast<double>(std::count_if(
-                x.begin(), x.end(), [&](double v) { return v != 0 && std::abs(v) < smallest_normal; }));
+            const auto subnormal =
+                static_cast<double>(std::count_if(x.begin(), x.end(), [least = smallest_normal](double v) {
+                    return v != 0 && std::abs(v) < least;
+                }));
             CHECK(subnormal / static_cast<double>(x.size()) == doctest::Approx(0.25).epsilon(0.2));
         }
 }
@@ -220,3 +224,4 @@ TEST_CASE("fills: errors") {
     for (const auto& f : fills)
         CHECK(f.purpose.size() > 20);
 }
+}  // namespace mta_test_fills

@@ -6,6 +6,7 @@
 
 #include "probe_support.hpp"
 
+namespace mta_test_gradcheck {
 namespace {
 
 using namespace mta;
@@ -198,3 +199,4 @@ TEST_CASE("gradcheck: candidates that do not answer, or not fully") {
 }
 
 }  // namespace
+}  // namespace mta_test_gradcheck

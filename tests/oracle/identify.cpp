@@ -6,6 +6,7 @@
 
 #include "probe_support.hpp"
 
+namespace mta_test_identify {
 namespace {
 
 using namespace mta;
@@ -275,3 +276,4 @@ TEST_CASE("identify: a candidate that does not answer") {
 }
 
 }  // namespace
+}  // namespace mta_test_identify

@@ -8,6 +8,7 @@
 
 #include "probe_support.hpp"
 
+namespace mta_test_identities {
 namespace {
 
 using namespace mta;
@@ -107,8 +108,9 @@ TEST_CASE("identities: which ones see which gradient") {
         {"grad.post.kernel", {"post_kernel_post_mix"}},
         {"grad.norm.weight", {"norm_weight"}},
         {"grad.gate.weight", {"norm_weight"}}};
-    for (const auto& [name, names] : expected)
-        CHECK_MESSAGE(broken(check_identities(p, scaled(right, name, 1.001), 0x1p-53)) == names, name);
+    for (const auto& e : expected)
+        CHECK_MESSAGE(broken(check_identities(p, scaled(right, e.first, 1.001), 0x1p-53)) == e.second,
+                      e.first);
 }
 
 TEST_CASE("identities: a failure names the head, both sides and the error") {
@@ -268,3 +270,4 @@ TEST_CASE("identities: NaN is a failure") {
 }
 
 }  // namespace
+}  // namespace mta_test_identities

@@ -6,6 +6,7 @@
 
 #include "judge_support.hpp"
 
+namespace mta_test_judge {
 namespace {
 
 using namespace mta;
@@ -249,3 +250,4 @@ TEST_CASE("the simple rule is offered beside: error over that of a low-precision
         if (t.low_precision_ratio) CHECK(*t.low_precision_ratio == doctest::Approx(1));
     CHECK(j.find("out")->low_precision_ratio.has_value());
 }
+}  // namespace mta_test_judge

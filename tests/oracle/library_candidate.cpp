@@ -10,6 +10,7 @@
 #include "library_support.hpp"
 #include "support/threads.hpp"
 
+namespace mta_test_library_candidate {
 using namespace mta;
 using namespace mta::test;
 
@@ -73,6 +74,12 @@ TEST_CASE("the C interface has the layout that compiled candidates rely on") {
 
 TEST_CASE("the right candidate gives every tensor, on every configuration") {
     const auto candidate = library_candidate(right_options());
+    for (bool LibraryOptions::*flag : {&LibraryOptions::misaligned, &LibraryOptions::strided}) {
+        auto layout = hostile_options("well_behaved");
+        layout.*flag = true;
+        CHECK(library_candidate(layout).reproduce.ends_with(
+            flag == &LibraryOptions::strided ? " --strided" : " --misaligned"));
+    }
     CHECK(candidate.reproduce ==
           "--lib " + candidate_path("right") + " --symbol my_mta_forward --backward-symbol my_mta_backward");
     for (const auto& p : small_problems(io::DType::F32)) {
@@ -254,3 +261,4 @@ TEST_CASE("a candidate may use OpenMP although this process has used it") {
         CHECK(answer.outcome == Outcome::answered);
     }
 }
+}  // namespace mta_test_library_candidate

@@ -6,6 +6,7 @@
 
 #include "library_support.hpp"
 
+namespace mta_test_library_candidate_files {
 using namespace mta;
 using namespace mta::test;
 
@@ -135,3 +136,4 @@ TEST_CASE("the reproduce line can be pasted") {
     CHECK(library_candidate(options).reproduce == R"(--lib './my kernels/it'\''s.so' --symbol f)");
     CHECK(oracle::detail::shell_word("") == "''");
 }
+}  // namespace mta_test_library_candidate_files

@@ -5,6 +5,7 @@
 
 #include "library_support.hpp"
 
+namespace mta_test_memory_contract {
 using namespace mta;
 using namespace mta::test;
 
@@ -158,3 +159,4 @@ TEST_CASE("determinism: tensors that come and go, answers that come and go") {
     CHECK(never.deterministic);
     CHECK(never.sentence == "never");
 }
+}  // namespace mta_test_memory_contract

@@ -5,6 +5,7 @@
 
 #include "library_support.hpp"
 
+namespace mta_test_memory_contract_buffers {
 using namespace mta;
 using namespace mta::test;
 using oracle::detail::CallConfig;
@@ -179,3 +180,4 @@ TEST_CASE("neighbouring tensors touch different ends, and the other parity swaps
     CHECK(!touches_end(odd.inputs()[0]));
     CHECK(touches_end(odd.inputs()[1]));
 }
+}  // namespace mta_test_memory_contract_buffers

@@ -7,6 +7,7 @@
 
 #include "support/problem.hpp"
 
+namespace mta_test_model {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -219,10 +220,10 @@ TEST_CASE("gradients of wrong operators are their derivatives, by central differ
         {"tanh", [](Knobs& k) { k.gate.tanh = true; }},
         {"gate reads context", [](Knobs& k) { k.gate.reads_context = true; }},
         {"interleaved", [](Knobs& k) { k.keys_interleaved = k.values_interleaved = true; }}};
-    for (const auto& [what, set] : switches) {
-        CAPTURE(what);
+    for (const auto& s : switches) {
+        CAPTURE(s.first);
         const Problem p = test::random_problem(test::full_config(), 2, 9);
-        const Deviation d = everywhere(set);
+        const Deviation d = everywhere(s.second);
         const Results r = exact_run(p, d);
         CHECK(test::worst_difference(test::only(r, {"out"}), test::only(reference_results(p), {"out"})) >
               1e-4);
@@ -295,3 +296,4 @@ TEST_CASE("arithmetic: perturbed runs differ by the profile's unit, rounded ones
                 CHECK(round_to(profile.io, x) == x);
     }
 }
+}  // namespace mta_test_model

@@ -4,6 +4,7 @@
 
 #include <mta/oracle/power.hpp>
 
+namespace mta_test_power {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -98,3 +99,4 @@ TEST_CASE("to_json: every deviation with a word for every case") {
     CHECK(j["deviations"][0]["cases"].size() == 3);
     CHECK(j["seen"] == table().seen());
 }
+}  // namespace mta_test_power

@@ -1,11 +1,10 @@
-// Small random problems, and the layer in double or float as a candidate.
+// The layer in double or float as a candidate, and configurations that leave something linear.
 // SPDX-License-Identifier: MIT
 #pragma once
 
 #include <mta/oracle/candidate.hpp>
-#include <mta/oracle/detail/problem_edit.hpp>
 
-#include "../support/attention_case.hpp"
+#include "../support/problem.hpp"
 #include "../support/tensors.hpp"
 
 namespace mta::test {
@@ -15,16 +14,6 @@ using oracle::Candidate;
 using oracle::CaseConfig;
 using oracle::Problem;
 using oracle::Results;
-
-/// Normal inputs and parameters, rounded to the type, with a d_out.
-inline Problem random_problem(const MultiTokenAttentionConfig& config, Index B, Index S,
-                              std::vector<std::vector<Index>> starts = {{0}},
-                              io::DType dtype = io::DType::F64, std::uint64_t seed = 1) {
-    const auto c = random_case(config, B, S, {}, seed);
-    Problem p{"random", {config, std::move(starts)}, dtype, c.q, c.k, c.v, c.params, c.d_out};
-    oracle::detail::round_inputs(p);
-    return p;
-}
 
 /// What the layer makes of the problem in this arithmetic, without stages.
 template <class Scalar>

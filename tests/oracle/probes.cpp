@@ -6,6 +6,7 @@
 
 #include "probe_support.hpp"
 
+namespace mta_test_probes {
 namespace {
 
 using namespace mta;
@@ -289,3 +290,4 @@ TEST_CASE("probes: candidates that refuse, fail, or answer something else") {
 }
 
 }  // namespace
+}  // namespace mta_test_probes

@@ -4,6 +4,7 @@
 
 #include "support/problem.hpp"
 
+namespace mta_test_problem {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -97,3 +98,4 @@ TEST_CASE("results_from_file: widened exactly; integers refused") {
     CHECK_THROWS_WITH_AS(results_from_file(file),
                          "result: tensor 't0': got dtype I64, expected F64, F32, F16 or BF16", io::FileError);
 }
+}  // namespace mta_test_problem

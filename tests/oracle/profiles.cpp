@@ -5,6 +5,7 @@
 #include <mta/oracle/profiles.hpp>
 #include <set>
 
+namespace mta_test_profiles {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -101,3 +102,4 @@ TEST_CASE("profiles: errors name the nearest") {
     CHECK(refusal("a\nb").find("'a\\x0ab'") != std::string::npos);
     CHECK(refusal("") != "accepted");
 }
+}  // namespace mta_test_profiles

@@ -1,12 +1,11 @@
-// Tests of oracle/report.hpp: the screen, the JSON document, JUnit and the picture, with hostile names.
+// Tests of oracle/report.hpp: the screen, the JSON document and JUnit, with hostile names.
 // SPDX-License-Identifier: MIT
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <mta/oracle/report.hpp>
 
 #include "judge_support.hpp"
 
+namespace mta_test_report {
 namespace {
 
 using namespace mta;
@@ -87,10 +86,48 @@ TEST_CASE("a failing report is one screen that names stage, bug, trust and how t
 TEST_CASE("an agreeing report says how closely and how far to trust it") {
     const std::string text = to_text(right_report());
     CHECK(has(text, "  worst             : "));
-    CHECK(has(text, "x that of a low-precision reference (accepted: 2)"));
+    CHECK(has(text, "x that of a low-precision reference (decides nothing; "));
     CHECK(has(text, "  trust             : these cases detect "));
     CHECK(has(text, "agrees: 2/2 cases agree"));
     CHECK(line_count(text) <= 8);
+}
+
+TEST_CASE("what the wrong stage really computes stands below the bug, in the JSON document in full") {
+    const std::string text = to_text(wrong_report());
+    CHECK(has(text, "  effective taps    : pre.kernel, head "));
+    CHECK(has(text, " (mirrored on keys)\n"));
+    CHECK(text.find("effective") > text.find("consistent with"));
+    const Json j = to_json(wrong_report());
+    REQUIRE(j["effects"].size() == 1);
+    const Json& effect = j["effects"][0];
+    CHECK(effect["reading"] == "pre.kernel");
+    CHECK(effect["relation"] == "mirrored on keys");
+    CHECK(effect["found"].size() == 3);
+    CHECK(effect["found"][0].get<double>() == doctest::Approx(effect["expected"][2].get<double>()));
+    CHECK(has(text, effect["text"].get<std::string>()));
+    CHECK(to_json(right_report())["effects"].empty());
+    Report r = hostile_report();
+    r.effects.push_back({"pre.mix", "other", "head 0", {inf, std::nan("")}, {1, 2}});
+    CHECK(to_json(r)["effects"][0]["found"][0] == "inf");
+    CHECK(to_json(r)["effects"][0]["found"][1] == "nan");
+}
+
+TEST_CASE("the verdict in one sentence") {
+    CHECK(to_sentence(right_report()) == "agrees: 2 of 2 cases agree");
+    CHECK(has(to_sentence(wrong_report()), std::string("mismatch: ") + test::every_stage + ": "));
+    CHECK(has(to_sentence(wrong_report()), "x tolerance"));
+    CHECK(to_sentence(hostile_report()).find("crashed: case <1> & \"2\": ]]>") == 0);
+    Report r;
+    r.verdict = CheckVerdict::mistrusted;
+    r.trust.reasons = {"every row has one key"};
+    CHECK(to_sentence(r) == "mistrusted: every row has one key");
+    r.verdict = CheckVerdict::unsupported;
+    CaseReport refused;
+    refused.name = "sdpa";
+    refused.sentence = "only 8 heads";
+    refused.verdict = CheckVerdict::unsupported;
+    r.cases.push_back(refused);
+    CHECK(to_sentence(r) == "unsupported: sdpa: only 8 heads");
 }
 
 TEST_CASE("numbers are short, and columns stand below each other") {
@@ -205,19 +242,4 @@ TEST_CASE("exit codes are those of the contract") {
     CHECK(code(CheckVerdict::nondeterministic) == 7);
     CHECK(code(CheckVerdict::unsupported) == 8);
 }
-
-TEST_CASE("the picture is a PNG file, or none where nothing is wrong") {
-    const auto path = std::filesystem::temp_directory_path() / "mta_report_test.png";
-    std::filesystem::remove(path);
-    CHECK(!write_error_map(path, right_report()));
-    CHECK(!std::filesystem::exists(path));
-    CHECK(write_error_map(path, wrong_report()));
-    std::ifstream file(path, std::ios::binary);
-    std::string start(4, ' ');
-    file.read(start.data(), 4);
-    CHECK(start == "\x89PNG");
-    std::filesystem::remove(path);
-    Report huge = wrong_report();
-    huge.map->rows = 4096;
-    CHECK(!write_error_map(path, huge));
-}
+}  // namespace mta_test_report

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <mta/oracle/results.hpp>
 
+namespace mta_test_results {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -39,3 +40,4 @@ TEST_CASE("Results: put copies in memory order and replaces by name; at names wh
                          "Results::at: name: got 'grad.k', expected one of the 2 tensors that are there",
                          ArgumentError);
 }
+}  // namespace mta_test_results

@@ -5,6 +5,7 @@
 #include <mta/oracle/power.hpp>
 #include <mta/oracle/selftest.hpp>
 
+namespace mta_test_selftest {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -50,3 +51,4 @@ TEST_CASE("properties: a profile that rounds coarsely lets bugs pass, and the se
     CHECK(r.detected < r.deviations);
     CHECK(r.failures.front().starts_with("selftest: "));
 }
+}  // namespace mta_test_selftest

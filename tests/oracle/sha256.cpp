@@ -7,6 +7,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_sha256 {
 namespace {
 
 std::string digest(std::string_view text) {
@@ -32,3 +33,4 @@ TEST_CASE("sha256: every byte counts, NUL bytes too") {
     flipped.back() = '\1';
     CHECK(digest(flipped) != digest(zeros));
 }
+}  // namespace mta_test_sha256

@@ -8,6 +8,7 @@
 #include "../support/checks.hpp"
 #include "probe_support.hpp"
 
+namespace mta_test_shrink {
 namespace {
 
 using namespace mta;
@@ -235,3 +236,4 @@ TEST_CASE("shrink: the files of a problem are read again") {
 }
 
 }  // namespace
+}  // namespace mta_test_shrink

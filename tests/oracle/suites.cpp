@@ -5,6 +5,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_suites {
 using namespace mta;
 using namespace mta::oracle;
 
@@ -172,3 +173,4 @@ TEST_CASE("suites: errors") {
     CHECK(refusal("smok") == "suite: unknown suite 'smok', the nearest known is 'smoke'");
     CHECK(refusal("smoke", "sdpq") == "suite: unknown profile 'sdpq', the nearest known is 'sdpa'");
 }
+}  // namespace mta_test_suites

@@ -5,6 +5,7 @@
 
 #include "judge_support.hpp"
 
+namespace mta_test_trust {
 namespace {
 
 using namespace mta;
@@ -88,7 +89,8 @@ TEST_CASE("what is owed depends on what is expected") {
 }
 
 TEST_CASE("a run is trusted for its cases, and says why it is not") {
-    const CaseTrust good, weak{{"every row has one key"}, {}}, lacking{{}, {"grad.q"}};
+    const CaseTrust good, weak{{"every row has one key"}, {}, {}}, lacking{{}, {"grad.q"}, {}},
+        broken{{}, {}, {"<dQ,Q> = <dK,K>"}};
     const Power strong{std::vector<std::string>(19, "seen"), {"unseen"}};
     CHECK(trust_of_run({good, weak}, strong).trusted());
     CHECK(trust_of_run({good, weak}, strong).counting_cases == 1);
@@ -96,6 +98,11 @@ TEST_CASE("a run is trusted for its cases, and says why it is not") {
     CHECK(mentions(trust_of_run({weak}, strong).reasons, "every row has one key"));
     CHECK(mentions(trust_of_run({good, lacking}, strong).reasons,
                    "owed and not given in 1 of 2 cases: grad.q"));
+    // One identity that fails is enough, whatever the other cases say.
+    CHECK(!broken.counts());
+    CHECK(trust_of_run({good, broken, good, broken}, strong).reasons ==
+          std::vector<std::string>{
+              "identities fail in 2 of 4 cases, although every tensor agrees: <dQ,Q> = <dK,K>"});
     CHECK(mentions(trust_of_run({}, std::nullopt).reasons, "no case was judged"));
     const Power feeble{std::vector<std::string>(17, "seen"), {"a", "b", "c"}};
     CHECK(mentions(trust_of_run({good}, feeble).reasons, "detect only 17/20 known deviations"));
@@ -140,3 +147,4 @@ TEST_CASE("power: what one case has seen, another need not") {
     CHECK(meter.finish().seen.size() > alone.seen.size());
     CHECK(meter.finish().share() > trusted_power);
 }
+}  // namespace mta_test_trust

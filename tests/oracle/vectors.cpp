@@ -6,6 +6,7 @@
 
 #include "support/checks.hpp"
 
+namespace mta_test_vectors {
 using namespace mta;
 using namespace mta::oracle;
 namespace fs = std::filesystem;
@@ -181,3 +182,4 @@ TEST_CASE("vectors: errors, a list of checksums with one line changed, gone or m
     CHECK(first_wrong(good + "more\n").second.find("got 'more', expected nothing") != std::string::npos);
     CHECK_THROWS_AS(verify_checksums(place / "none", cases), io::FileError);
 }
+}  // namespace mta_test_vectors

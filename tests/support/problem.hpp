@@ -2,27 +2,27 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <mta/oracle/detail/problem_edit.hpp>
 #include <mta/oracle/problem.hpp>
 
 #include "attention_case.hpp"
 
 namespace mta::test {
 
-/// A problem of this configuration with random inputs and parameters in double.
+/// A problem of this configuration with normal inputs, parameters and d_out, rounded to the type.
 inline oracle::Problem random_problem(const MultiTokenAttentionConfig& config, Index B, Index S,
                                       std::vector<std::vector<Index>> document_starts = {{0}},
-                                      std::uint64_t seed = 1) {
-    auto c = random_case(config, B, S, {}, seed);
-    oracle::Problem p;
-    p.name = "random";
-    p.config = {config, std::move(document_starts)};
-    p.dtype = io::DType::F64;
-    p.q = std::move(c.q);
-    p.k = std::move(c.k);
-    p.v = std::move(c.v);
-    p.params = std::move(c.params);
-    p.d_out = std::move(c.d_out);
+                                      io::DType dtype = io::DType::F64, std::uint64_t seed = 1) {
+    const auto c = random_case(config, B, S, {}, seed);
+    oracle::Problem p{"random", {config, std::move(document_starts)}, dtype, c.q, c.k, c.v, c.params,
+                      c.d_out};
+    oracle::detail::round_inputs(p);
     return p;
+}
+
+inline oracle::Problem random_problem(const MultiTokenAttentionConfig& config, Index B, Index S,
+                                      std::vector<std::vector<Index>> document_starts, std::uint64_t seed) {
+    return random_problem(config, B, S, std::move(document_starts), io::DType::F64, seed);
 }
 
 /// The tensors of these names.

@@ -82,7 +82,7 @@ class Checker {
         c.notes = answer.notes;
         c.verdict = verdict_of(answer.outcome);
         if (answer.outcome == Outcome::answered) judge_answer(c, prepared, answer.results);
-        if (c.verdict <= CheckVerdict::mistrusted) ask_more(c, at, prepared);
+        if (answer.outcome == Outcome::answered) ask_more(c, answered_++, prepared);
         remember(c, prepared, answer);
         if (options_.stop_at_first_failure && c.failed()) stopped_ = true;
         report_.cases.push_back(std::move(c));
@@ -91,12 +91,19 @@ class Checker {
 
     void judge_answer(CaseReport& c, const Prepared& prepared, const Results& got) {
         const auto& p = prepared.problem;
+        if (auto reason = beyond_range(prepared.expected, options_.rounding); !reason.empty()) {
+            c.trust.reasons.push_back(std::move(reason));
+            c.verdict = CheckVerdict::mistrusted;
+            return;
+        }
         const auto local = expect_locally(p, options_.rounding, got, prepared.expected, options_.tolerance);
         c.judgement = judge(p, got, prepared.expected, local ? &*local : nullptr);
         if (!c.judgement.agrees()) c.verdict = CheckVerdict::mismatch;
         if (options_.identities && p.d_out && options_.owed == Owed::all)
             c.identities = identities_of(p, got, prepared.expected.low_precision, options_.rounding);
         c.trust = trust_of_case(p, got, prepared.expected, options_.owed);
+        for (const auto& i : c.identities)
+            if (!i.holds) c.trust.broken.push_back(i.statement);
         if (c.verdict == CheckVerdict::agrees && !c.trust.counts()) c.verdict = CheckVerdict::mistrusted;
     }
 
@@ -122,9 +129,11 @@ class Checker {
                 options_.declared_deterministic ? CheckVerdict::nondeterministic : CheckVerdict::agrees;
             found({"same bits when repeated", d.deterministic, d.sentence}, verdict);
         }
-        if (!options_.probe) return;
-        for (auto& [finding, verdict] : options_.probe(prepared.problem, at))
-            found(std::move(finding), verdict);
+        for (const auto* question : {&options_.memory, &options_.probe}) {
+            if (!*question || (question == &options_.probe && !c.judgement.agrees())) continue;
+            for (auto& [finding, verdict] : (*question)(prepared.problem, at))
+                found(std::move(finding), verdict);
+        }
     }
 
     void remember(const CaseReport& c, Prepared& prepared, const Answer& answer) {
@@ -144,6 +153,7 @@ class Checker {
     void finish();
     void measure_trust(const std::vector<CaseTrust>& agreed);
     void explain();
+    void read_effects();
 
     const Candidate& candidate_;
     const std::vector<CheckCase>& cases_;
@@ -151,6 +161,7 @@ class Checker {
     PowerMeter power_;
     std::vector<Kept> agreed_, failed_;  // the cheapest first
     Report report_;
+    std::size_t answered_ = 0;  // cases so far
     bool stopped_ = false;
 };
 
@@ -170,6 +181,7 @@ inline void Checker::finish() {
         report_.notes.push_back(sentence("stopped after ", report_.cases.size(), " of ", cases_.size(),
                                          " cases, at the first failure"));
     if (options_.diagnose && !failed_.empty()) explain();
+    if (options_.effects && report_.verdict == CheckVerdict::mismatch) read_effects();
     if (report_.verdict == CheckVerdict::agrees) measure_trust(agreed);
 }
 
@@ -202,6 +214,15 @@ inline void Checker::explain() {
         meter.look(k.prepared.problem, k.prepared.expected, names_of(k.got));
         report_.shown_power = meter.finish();
     }
+}
+
+// With the configuration of the case that the report shows.
+inline void Checker::read_effects() {
+    const CaseReport* shown = report_.shown();
+    if (shown == nullptr || !shown->judgement.first_wrong) return;
+    const Problem p = cases_[static_cast<std::size_t>(shown - report_.cases.data())].problem();
+    const FewThreads few(p);
+    report_.effects = effects_of(candidate_, p.config, p.dtype, *shown->judgement.first_wrong);
 }
 
 }  // namespace detail

@@ -152,6 +152,8 @@ inline Candidate library_candidate(LibraryOptions options) {
         "--lib " + detail::shell_word(options.path) + " --symbol " + detail::shell_word(options.symbol);
     if (!options.backward_symbol.empty())
         candidate.reproduce += " --backward-symbol " + detail::shell_word(options.backward_symbol);
+    if (options.misaligned) candidate.reproduce += " --misaligned";
+    if (options.strided) candidate.reproduce += " --strided";
     candidate.answer = [options = std::move(options)](const Problem& p) {
         return detail::run_library(options, p, detail::run_plan(options)).answer;
     };

@@ -1,11 +1,10 @@
-// Reports of a check: one screen of text, JSON, JUnit XML, a picture of where a tensor is wrong.
+// Reports of a check: one screen of text, JSON, JUnit XML.
 // SPDX-License-Identifier: MIT
 //
 // Schema   "mta.check/1" (docs/oracle/reports.md): members are added under the same number, none changes its meaning.
-// Files    appear whole or not at all.
+// Picture  of where a tensor is wrong: report_heat_map.hpp, which needs stb.
 #pragma once
 
-#include <mta/io/heat_map.hpp>
 #include <mta/oracle/check.hpp>
 #include <mta/oracle/detail/report_json.hpp>
 #include <string>
@@ -53,7 +52,7 @@ inline Json to_json(const Report& r) {
            {"diagnosed", r.diagnosed},
            {"consistent_with", Json::array()},
            {"next_best", r.next_best ? detail::json_of(*r.next_best) : Json(nullptr)},
-           {"effects", r.effects},
+           {"effects", Json::array()},
            {"reproduce", shown == nullptr ? Json(nullptr) : Json(shown->reproduce)},
            {"cases", Json::array()},
            {"trust", detail::json_of(r.trust)},
@@ -61,6 +60,8 @@ inline Json to_json(const Report& r) {
            {"seconds", detail::number_json(r.seconds)}};
     for (const auto& e : r.consistent_with)
         j["consistent_with"].push_back(detail::json_of(e));
+    for (const auto& e : r.effects)
+        j["effects"].push_back(detail::json_of(e));
     for (const auto& c : r.cases)
         j["cases"].push_back(detail::json_of(c));
     return j;
@@ -69,6 +70,25 @@ inline Json to_json(const Report& r) {
 /// The JSON document as text. Bytes that are not UTF-8, which a candidate may have printed, are replaced.
 inline std::string to_json_text(const Report& r) {
     return to_json(r).dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+}
+
+/// The verdict and what decided it, in one sentence: for standard error, where nobody reads a screen.
+inline std::string to_sentence(const Report& r) {
+    std::string why;
+    if (const CaseReport* shown = r.shown()) {
+        const auto* worst = shown->judgement.worst();
+        why = shown->name + ": " +
+              (!shown->sentence.empty() || worst == nullptr
+                   ? shown->sentence
+                   : worst->name + " " + detail::multiple(worst->worst.error) + "x tolerance");
+    } else if (r.verdict == CheckVerdict::mistrusted) {
+        why = detail::joined(r.trust.reasons);
+    } else if (r.verdict == CheckVerdict::unsupported && !r.cases.empty()) {
+        why = r.cases.front().name + ": " + r.cases.front().sentence;
+    } else {
+        why = detail::sentence(r.count(CheckVerdict::agrees), " of ", r.cases.size(), " cases agree");
+    }
+    return std::string(name_of(r.verdict)) + ": " + why;
 }
 
 /// One testcase per case; crashes and broken memory are errors, wrong values failures, refusals skipped.
@@ -91,26 +111,6 @@ inline std::string to_junit(const Report& r) {
                 "\" name=\"trust\">\n    <failure message=\"mistrusted: " +
                 detail::xml_text(detail::joined(r.trust.reasons)) + "\"/>\n  </testcase>\n";
     return text + "</testsuite>\n";
-}
-
-/// Draws the error of the worst tensor of the first mismatch, in units of its tolerance and on a logarithmic scale
-/// from a hundredth of it. Returns false, and writes nothing, when there is no mismatch or it is too large to draw.
-inline bool write_error_map(const std::filesystem::path& path, const Report& r) {
-    constexpr double lowest = -2, highest = 6;
-    if (!r.map || r.map->rows < 1 || r.map->columns < 1 || r.map->rows > 2048 || r.map->columns > 2048)
-        return false;
-    std::vector<double> decades;
-    for (const double error : r.map->error)
-        decades.push_back(std::isfinite(error)
-                              ? std::clamp(std::log10(std::max(error, 1e-300)), lowest, highest)
-                              : highest);
-    io::HeatMapOptions options;
-    options.title = detail::plain(r.map->tensor) + ": log10 of error / tolerance";
-    options.low = lowest;
-    options.high = highest;
-    options.masked = r.map->masked;
-    io::write_heat_map(path, r.map->rows, r.map->columns, decades, options);
-    return true;
 }
 
 }  // namespace mta::oracle

@@ -31,10 +31,11 @@ inline std::string size_of(const Problem& p) {
     const auto& c = p.config.attention;
     std::string text = detail::sentence("B", p.batch(), " H", c.heads, " kv", c.key_value_heads(), " S",
                                         p.sequence(), " D", c.head_dim);
-    for (const auto& [name, side] : detail::both_sides) {
-        const auto& s = c.*side.first;
-        if (s.has_conv()) text += detail::sentence(" ", name, ".kernel ", s.query_kernel, "x", s.key_kernel);
-        if (s.has_mix()) text += detail::sentence(" ", name, ".mix ", s.mix_group);
+    for (const auto& side : detail::both_sides) {
+        const auto& s = c.*side.config;
+        if (s.has_conv())
+            text += detail::sentence(" ", side.name, ".kernel ", s.query_kernel, "x", s.key_kernel);
+        if (s.has_mix()) text += detail::sentence(" ", side.name, ".mix ", s.mix_group);
     }
     Index numbers = 0;
     for_each_input(

@@ -3,9 +3,10 @@
 //
 // A case  does not count as a pass when tensors that are owed are missing, when the reference itself is not finite,
 //         when the output is mostly zero, when every row has one key (the gradients of q and k are then 0).
-// A run   is trusted when some case counts and its cases, at their tolerances, would have caught nearly every known
-//         bug (deviations.hpp) that matters for its configurations. Bugs that change nothing there, because they are
-//         equivalent by construction or because the stage is absent, are not counted.
+//         A case whose tensors agree while an identity between its gradients fails does not count either.
+// A run   is trusted when some case counts, no identity fails in any, and its cases, at their tolerances, would have
+//         caught nearly every known bug (deviations.hpp) that matters for its configurations. Bugs that change nothing
+//         there, because they are equivalent by construction or because the stage is absent, are not counted.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +31,8 @@ inline constexpr double trusted_power = 0.9;
 struct CaseTrust {
     std::vector<std::string> reasons;  // why this case does not count; empty when it does
     std::vector<std::string> missing;  // owed and not given, a reason too
-    bool counts() const { return reasons.empty() && missing.empty(); }
+    std::vector<std::string> broken;   // statements of identities that fail though every tensor agrees
+    bool counts() const { return reasons.empty() && missing.empty() && broken.empty(); }
 };
 
 /// Which known bugs a set of cases would catch.
@@ -221,20 +223,30 @@ class PowerMeter {
 inline RunTrust trust_of_run(const std::vector<CaseTrust>& cases, std::optional<Power> power) {
     RunTrust run;
     run.cases = cases.size();
-    std::vector<std::string> missing;
-    std::size_t lacking = 0;
+    std::vector<std::string> missing, broken;
+    std::size_t lacking = 0, breaking = 0;
+    const auto collect = [](const std::vector<std::string>& from, std::vector<std::string>& into) {
+        for (const auto& name : from)
+            if (std::find(into.begin(), into.end(), name) == into.end()) into.push_back(name);
+    };
     for (const auto& c : cases) {
         run.counting_cases += c.counts();
         lacking += !c.missing.empty();
-        for (const auto& name : c.missing)
-            if (std::find(missing.begin(), missing.end(), name) == missing.end()) missing.push_back(name);
+        breaking += !c.broken.empty();
+        collect(c.missing, missing);
+        collect(c.broken, broken);
     }
     if (run.cases == 0) run.reasons.push_back("no case was judged");
     if (lacking > 0)
         run.reasons.push_back(detail::sentence("owed and not given in ", lacking, " of ", run.cases,
                                                " cases: ", detail::joined(missing)));
+    if (breaking > 0)
+        run.reasons.push_back(
+            detail::sentence("identities fail in ", breaking, " of ", run.cases,
+                             " cases, although every tensor agrees: ", detail::joined(broken, 3)));
     // When no case counts, the first case says why.
-    if (lacking == 0 && run.cases > 0 && run.counting_cases == 0) run.reasons = cases.front().reasons;
+    if (lacking == 0 && breaking == 0 && run.cases > 0 && run.counting_cases == 0)
+        run.reasons = cases.front().reasons;
     if (power && power->share() < trusted_power)
         run.reasons.push_back(
             detail::sentence("these cases detect only ", power->seen.size(), "/", power->applicable(),

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <mta/oracle/effects.hpp>
 #include <mta/oracle/exit_code.hpp>
 #include <mta/oracle/identities.hpp>
 #include <mta/oracle/judge.hpp>
@@ -79,8 +80,8 @@ struct Report {
     RunTrust trust;
     std::optional<Power> shown_power;  // of the case that a failing report shows, alone
     std::vector<std::string> notes;
-    std::vector<std::string> effects;  // lines about the candidate as it is: taps, masks
-    std::optional<ErrorMap> map;       // of the worst tensor of the case that a report shows
+    std::vector<Effect> effects;  // what the shown case's wrong stage really computes, where it can be read
+    std::optional<ErrorMap> map;  // of the worst tensor of the case that a report shows
     double seconds = 0;
 
     int exit_code() const { return static_cast<int>(oracle::exit_code(verdict)); }

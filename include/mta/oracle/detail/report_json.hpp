@@ -51,6 +51,16 @@ inline Json json_of(const Explanation& e) {
             {"cases", e.cases},     {"of_cases", e.of_cases}};
 }
 
+inline Json json_of(const Effect& e) {
+    Json j{{"reading", e.reading}, {"relation", e.relation}, {"place", e.place}, {"text", e.text()}};
+    for (const auto& [key, numbers] : {std::pair{"found", &e.found}, {"expected", &e.expected}}) {
+        j[key] = Json::array();
+        for (const double x : *numbers)
+            j[key].push_back(number_json(x));
+    }
+    return j;
+}
+
 inline Json json_of(const CaseReport& c) {
     Json j{{"name", c.name},
            {"verdict", name_of(c.verdict)},

@@ -173,9 +173,9 @@ inline std::string case_text(const Report& r, const CaseReport& c) {
     if (c.judgement.first_wrong)
         text += labelled("first wrong stage", first_wrong_text(*c.judgement.first_wrong, c.judgement));
     text += tensor_table(c.judgement);
-    if (c.verdict == CheckVerdict::mismatch) text += consistent_text(r);
+    if (!c.judgement.agrees()) text += consistent_text(r);
     for (std::size_t n = 0; n < std::min<std::size_t>(3, r.effects.size()); ++n)
-        text += labelled(n == 0 ? "effective" : "", shortened(r.effects[n], 110));
+        text += labelled(r.effects[n].label(), shortened(r.effects[n].text(), 140));
     text += identities_text(c.identities);
     if (r.shown_power) text += labelled("trust", power_text("this case detects", *r.shown_power));
     for (const auto& f : c.findings)
@@ -226,8 +226,10 @@ inline std::string agreement_text(const Report& r) {
     if (worst == nullptr) return "";
     return labelled("worst", worst->name + " " + multiple(worst->worst.error) + "x tolerance, " +
                                  shortened(where->name, 70)) +
-           labelled("out",
-                    "error at most " + multiple(low) + "x that of a low-precision reference (accepted: 2)");
+           labelled(
+               "out",
+               "error at most " + multiple(low) +
+                   "x that of a low-precision reference (decides nothing; FlashAttention's tests accept 2)");
 }
 
 }  // namespace mta::oracle::detail

@@ -106,11 +106,14 @@ inline void cut_kernel(ScoreMixingConfig& config, ScoreMixingParams<double>& par
     config.key_kernel = keys;
 }
 
-using Side = std::pair<ScoreMixingConfig MultiTokenAttentionConfig::*,
-                       ScoreMixingParams<double> MultiTokenAttentionParams<double>::*>;
-inline const std::array<std::pair<const char*, Side>, 2> both_sides{
-    {{"pre", {&MultiTokenAttentionConfig::pre, &MultiTokenAttentionParams<double>::pre}},
-     {"post", {&MultiTokenAttentionConfig::post, &MultiTokenAttentionParams<double>::post}}}};
+struct Side {
+    const char* name;
+    ScoreMixingConfig MultiTokenAttentionConfig::*config;
+    ScoreMixingParams<double> MultiTokenAttentionParams<double>::*params;
+};
+inline const std::array<Side, 2> both_sides{
+    {{"pre", &MultiTokenAttentionConfig::pre, &MultiTokenAttentionParams<double>::pre},
+     {"post", &MultiTokenAttentionConfig::post, &MultiTokenAttentionParams<double>::post}}};
 
 inline Proposals stage_moves(const Problem& p) {
     Proposals list;
@@ -125,19 +128,18 @@ inline Proposals stage_moves(const Problem& p) {
             q.config.attention.norm.reset();
             q.params.norm.reset();
         });
-    for (const auto& [name, side] : both_sides) {
-        const auto [config, params] = side;
-        const auto& c = p.config.attention.*config;
+    for (const Side& side : both_sides) {
+        const auto& c = p.config.attention.*side.config;
         if (c.has_mix())
-            propose(list, sentence("no ", name, ".mix"), [=](Problem& q) {
-                (q.config.attention.*config).mix_group = 0;
-                (q.params.*params).mix.reset();
+            propose(list, sentence("no ", side.name, ".mix"), [=](Problem& q) {
+                (q.config.attention.*side.config).mix_group = 0;
+                (q.params.*side.params).mix.reset();
             });
         if (c.has_conv())
-            propose(list, sentence("no ", name, ".kernel"), [=](Problem& q) {
-                auto& changed = q.config.attention.*config;
+            propose(list, sentence("no ", side.name, ".kernel"), [=](Problem& q) {
+                auto& changed = q.config.attention.*side.config;
                 changed = {0, 0, KeyPadding::both, changed.mix_group};
-                (q.params.*params).conv.reset();
+                (q.params.*side.params).conv.reset();
             });
     }
     return list;
@@ -145,13 +147,11 @@ inline Proposals stage_moves(const Problem& p) {
 
 inline Proposals kernel_moves(const Problem& p) {
     Proposals list;
-    for (const auto& [name, side] : both_sides) {
-        const auto [config, params] = side;
-        const auto& c = p.config.attention.*config;
-        const auto cut = [&, member = config, tensors = params](const char* what, Index query, Index key,
-                                                                Index keys) {
-            propose(list, sentence(what, " of ", name, ".kernel"), [=](Problem& q) {
-                cut_kernel(q.config.attention.*member, q.params.*tensors, query, key, keys);
+    for (const Side& side : both_sides) {
+        const auto& c = p.config.attention.*side.config;
+        const auto cut = [&](const char* what, Index query, Index key, Index keys) {
+            propose(list, sentence(what, " of ", side.name, ".kernel"), [=](Problem& q) {
+                cut_kernel(q.config.attention.*side.config, q.params.*side.params, query, key, keys);
             });
         };
         const Index Ck = c.key_kernel, left = keys_to_the_left(Ck, c.key_padding);
