@@ -42,7 +42,7 @@ inline std::vector<Case> selftest_cases(io::DType dtype = io::DType::F32) {
           "paper-880m/B1_H2_S6_D4_cq2_ck3_g2 fill=large-negative seed=4",
           "paper-880m/B1_H2_S6_D4_cq2_ck3_g2 fill=below-mask seed=4 norm=none gate=none",
           "paper-880m/B1_H2_S6_D4_cq2_ck3_g2 fill=tiny-values seed=4",
-          "paper-880m/B1_H1_S67_D2_cq2_ck3_g1 seed=4 norm=none gate=none"}) {
+          "paper-880m/B1_H1_S70_D2_cq2_ck3_g1 fill=asymmetric seed=3 norm=none gate=none"}) {
         cases.push_back(parse_case(text));
         cases.back().dtype = dtype;
     }
