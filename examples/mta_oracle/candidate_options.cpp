@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "candidate_options.hpp"
 
+#include <mta/fast/multi_token_attention.hpp>
 #include <mta/oracle/backend_candidate.hpp>
 #include <mta/oracle/case.hpp>
 #include <mta/oracle/library_candidate.hpp>
@@ -38,6 +39,21 @@ void add_rounding_option(CLI::App& c, std::string& rounding) {
                  "where the candidate rounds: fp32, tf32, bf16-flash, \"io=bf16 acc=fp32\"");
 }
 
+Candidate backend_named(const std::string& who, const std::string& backend, const std::string& dtype) {
+    const auto candidate = [&](const auto& implementation) {
+        const std::string name = backend + " " + dtype;
+        return dtype == "float64" ? oracle::backend_candidate<double>(name, implementation)
+                                  : oracle::backend_candidate<float>(name, implementation);
+    };
+    if (backend == "cuda")
+        throw oracle::UnsupportedError(
+            who +
+            ": --backend: got 'cuda', which this program was built without, expected 'reference' or 'fast'");
+    Candidate c = backend == "fast" ? candidate(Fast{}) : candidate(Reference{});
+    c.reproduce = "--backend " + backend + " --dtype " + dtype;
+    return c;
+}
+
 Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
     const bool library = !a.library.empty(), backend = !a.backend.empty();
     require<oracle::ConfigError>(library != backend, who, ": got ", library ? "both" : "neither",
@@ -53,13 +69,7 @@ Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
         oracle::require_library(options);
         return oracle::library_candidate(options);
     }
-    if (a.backend != "reference")
-        throw oracle::UnsupportedError(who + ": --backend: got '" + a.backend +
-                                       "', which this program was built without, expected 'reference'");
-    Candidate c = a.dtype == "float64" ? oracle::backend_candidate<double>("reference float64", Reference{})
-                                       : oracle::backend_candidate<float>("reference float32", Reference{});
-    c.reproduce = "--backend reference --dtype " + a.dtype;
-    return c;
+    return backend_named(who, a.backend, a.dtype);
 }
 
 std::vector<Problem> problems_of(const std::string& who, const ProblemArguments& a,

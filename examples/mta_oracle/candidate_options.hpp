@@ -26,6 +26,9 @@ void add_candidate_options(CLI::App& command, CandidateArguments& arguments);
 void add_problem_options(CLI::App& command, ProblemArguments& arguments);
 void add_rounding_option(CLI::App& command, std::string& rounding);
 
+/// A backend of this program, `backend` and `dtype` as the options say.
+oracle::Candidate backend_named(const std::string& who, const std::string& backend, const std::string& dtype);
+
 /// The candidate that the options name; `who` begins error sentences: "shrink".
 oracle::Candidate candidate_of(const std::string& who, const CandidateArguments& arguments);
 

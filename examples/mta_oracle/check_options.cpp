@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <map>
 #include <memory>
-#include <mta/oracle/backend_candidate.hpp>
 #include <mta/oracle/case_files.hpp>
 #include <mta/oracle/probes.hpp>
 #include <mta/oracle/suites.hpp>
 #include <set>
 
+#include "candidate_options.hpp"
 #include "commands.hpp"
 #include "support.hpp"
 
@@ -102,16 +102,6 @@ void choose_cases(const std::string& who, const CheckArguments& a, Subject& subj
     subject.cases = oracle::check_cases(cases);
 }
 
-Candidate backend_of(const std::string& who, const CheckArguments& a) {
-    if (a.backend != "reference")
-        throw oracle::UnsupportedError(who + ": --backend: got '" + a.backend +
-                                       "', which this program was built without, expected 'reference'");
-    Candidate c = a.dtype == "float64" ? oracle::backend_candidate<double>("reference float64", Reference{})
-                                       : oracle::backend_candidate<float>("reference float32", Reference{});
-    c.reproduce = "--backend reference --dtype " + a.dtype;
-    return c;
-}
-
 Subject subject_of(const std::string& who, const CheckArguments& a) {
     const int ways = !a.results.empty() + !a.library.empty() + !a.backend.empty();
     require<oracle::ConfigError>(ways == 1, who, ": got ", ways,
@@ -134,7 +124,7 @@ Subject subject_of(const std::string& who, const CheckArguments& a) {
         subject.candidate = oracle::library_candidate(options);
         subject.library = std::move(options);
     } else {
-        subject.candidate = backend_of(who, a);
+        subject.candidate = backend_named(who, a.backend, a.dtype);
     }
     choose_cases(who, a, subject);
     return subject;

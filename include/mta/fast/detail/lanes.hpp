@@ -56,6 +56,16 @@ MTA_FAST_INLINE void keep_in_register([[maybe_unused]] P& p) {
 #endif
 }
 
+/// Asks for `count` packets from p on, which will be read soon and do not follow what is read now.
+template <class Scalar>
+MTA_FAST_INLINE void prefetch([[maybe_unused]] const Scalar* p, [[maybe_unused]] Index count) {
+#if defined(__GNUC__)
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    for (Index n = 0; n < count * lanes<Scalar>; n += line)
+        __builtin_prefetch(p + n);
+#endif
+}
+
 /// f(0), f(1), ... with constants, so that arrays of packets become registers.
 template <int N, class F>
 MTA_FAST_INLINE void unroll(F&& f) {

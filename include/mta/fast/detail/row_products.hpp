@@ -10,6 +10,9 @@
 
 namespace mta::fast {
 
+/// Keys of a tile whose values stay in the second-level cache while the rows of a block read them.
+inline constexpr Index product_keys = 32;
+
 template <class Scalar>
 class RowProducts {
     static constexpr Index W = lanes<Scalar>;
@@ -50,15 +53,16 @@ class RowProducts {
     template <class Keys>
     void sum_keys(const ScoreRows<Scalar>& scores, const Scalar* y, Scalar* out, RowRange rows,
                   Keys&& keys) const {
-        constexpr Index step = 32;
         for (Index p = 0; p < layout_.planes && rows.size() > 0; ++p) {
-            for (Index t = 0; t < keys(rows.end - 1); t += step)
-                for (Index d = 0; d < layout_.width; d += tile_columns)
-                    for (Index i = rows.begin; i < rows.end; i += tile_rows) {
-                        const Index count = std::min<Index>(tile_rows, rows.end - i);
-                        add_keys(scores, y, out, rows.begin, p, i, count, {t, std::min(t + step, keys(i))}, d,
-                                 tile_columns);
-                    }
+            const Index most = keys(rows.end - 1);
+            for (Index t = 0; t < most; t += product_keys)
+                for (Index d = 0; d < layout_.width; d += tile_columns) {
+                    for (Index j = t + product_keys; j < std::min(t + 2 * product_keys, most); ++j)
+                        prefetch(y + packed(j, p) + d * W, tile_columns);
+                    for (Index i = rows.begin; i < rows.end; i += tile_rows)
+                        add_keys(scores, y, out, rows.begin, p, i, std::min<Index>(tile_rows, rows.end - i),
+                                 {t, std::min(t + product_keys, keys(i))}, d, tile_columns);
+                }
             for (Index i = rows.begin; i < rows.end; ++i)  // keys that the first row of a tile does not see
                 add_keys(scores, y, out, rows.begin, p, i, 1,
                          {keys(i - (i - rows.begin) % tile_rows), keys(i)}, 0, layout_.width);
