@@ -16,6 +16,7 @@
 #include <mta/core/random.hpp>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
+#include <mta/fast/attention_cache.hpp>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/layers/attention_backend.hpp>
 #include <mta/layers/initialisers.hpp>

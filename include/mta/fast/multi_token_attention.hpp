@@ -119,7 +119,7 @@ struct Fast {
         described.stored_maximum = saved.maximum.data();
         described.stored_second = saved.second.data();
         fast::AttentionRun<Scalar> run(described, params, thread_count(), fast::Pass::forward, workspace);
-        run.forward(out.data(), saved.context ? saved.context->data() : nullptr);
+        run.forward(tokens_of(out), saved.context ? tokens_of(*saved.context) : fast::TokenRows<Scalar>{});
     }
 
     /// backward without allocations: the gradients in `g` are shaped like what they are gradients of.
@@ -140,8 +140,9 @@ struct Fast {
         check_workspace<Scalar>(workspace, shape_of(q), config, fast::Pass::backward);
         const auto described = describe(q, k, v, params, config, call, saved);
         fast::AttentionRun<Scalar> run(described, params, thread_count(), fast::Pass::backward, workspace);
-        run.backward(d_out.data(), saved.context ? saved.context->data() : nullptr,
-                     {g.d_q.data(), g.d_k.data(), g.d_v.data(), g.d_params});
+        run.backward(tokens_of(d_out),
+                     saved.context ? tokens_of(*saved.context) : fast::TokenRows<const Scalar>{},
+                     {tokens_of(g.d_q), tokens_of(g.d_k), tokens_of(g.d_v), g.d_params});
     }
 
   private:
@@ -156,6 +157,13 @@ struct Fast {
         std::unique_ptr<std::byte[]> memory_;
         std::size_t bytes_;
     };
+
+    // All tokens of a tensor (B, heads, S, D).
+    template <class T>
+    static auto tokens_of(T& t) {
+        using Scalar = std::remove_pointer_t<decltype(t.data())>;
+        return fast::TokenRows<Scalar>{t.data(), t.dimension(1), t.dimension(2)};
+    }
 
     template <class Q>
     static fast::AttentionShape shape_of(const Q& q) {
@@ -195,9 +203,9 @@ struct Fast {
                 config,
                 call,
                 static_cast<Scalar>(scale),
-                q.data(),
-                k.data(),
-                v.data(),
+                tokens_of(q),
+                tokens_of(k),
+                tokens_of(v),
                 saved.maximum.data(),
                 saved.second.data(),
                 nullptr,

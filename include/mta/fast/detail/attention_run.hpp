@@ -16,7 +16,7 @@ namespace mta::fast {
 /// Where the gradients of a call go.
 template <class Scalar>
 struct GradientsOut {
-    Scalar *d_q, *d_k, *d_v;
+    TokenRows<Scalar> d_q, d_k, d_v;
     MultiTokenAttentionParams<Scalar>& d_params;
 };
 
@@ -49,7 +49,7 @@ class AttentionRun {
         return arena.bytes();
     }
 
-    void forward(Scalar* out, Scalar* context) {
+    void forward(TokenRows<Scalar> out, TokenRows<Scalar> context) {
         for (Index bundle = 0; bundle < call_.layout.bundles; ++bundle) {
             pack(bundle);
             const WorkSplit split = split_of(bundle);
@@ -62,11 +62,11 @@ class AttentionRun {
         }
     }
 
-    void backward(const Scalar* d_out, const Scalar* context, GradientsOut<Scalar> g) {
+    void backward(TokenRows<const Scalar> d_out, TokenRows<const Scalar> context, GradientsOut<Scalar> g) {
         const auto& layout = call_.layout;
         const Index kv = layout.B * layout.Hkv * layout.S * layout.D;
-        std::fill_n(g.d_k, kv, Scalar(0));
-        std::fill_n(g.d_v, kv, Scalar(0));
+        std::fill_n(g.d_k.data, kv, Scalar(0));
+        std::fill_n(g.d_v.data, kv, Scalar(0));
         MultiTokenAttentionParams<Scalar>::for_each(
             [](std::string_view, auto& member) { fill(member, Scalar(0)); }, g.d_params);
         for (Index t = 0; t < threads_; ++t)
@@ -115,7 +115,7 @@ class AttentionRun {
         parallel_for(threads_, [&](Index t) {
             const RowRange rows = even_part(layout.S, t);
             for (const auto& [from, to] : {std::pair{call_.k, shared_.k}, std::pair{call_.v, shared_.v}})
-                pack_rows(layout, bundle, from, layout.Hkv, rows.begin, rows.end, Scalar(1),
+                pack_rows(layout, bundle, from, rows.begin, rows.end, Scalar(1),
                           to + rows.begin * layout.row_stride);
         });
     }
@@ -139,8 +139,8 @@ class AttentionRun {
                 const RowRange keys = split.keys_of(t).within(chunk);
                 if (keys.size() == 0) continue;
                 const Index at = keys.begin * layout.row_stride;
-                add_packed_rows(layout, bundle, memory_[t].d_k + at, layout.Hkv, keys.begin, keys.end, g.d_k);
-                add_packed_rows(layout, bundle, memory_[t].d_v + at, layout.Hkv, keys.begin, keys.end, g.d_v);
+                add_packed_rows(layout, bundle, memory_[t].d_k + at, keys.begin, keys.end, g.d_k);
+                add_packed_rows(layout, bundle, memory_[t].d_v + at, keys.begin, keys.end, g.d_v);
             }
         });
     }

@@ -17,7 +17,8 @@ template <class Scalar>
 class BackwardPass {
   public:
     BackwardPass(const Call<Scalar>& call, const SharedMemory<Scalar>& shared, ThreadMemory<Scalar>& memory,
-                 Index bundle, const Scalar* d_out, const Scalar* context, Scalar* d_q)
+                 Index bundle, TokenRows<const Scalar> d_out, TokenRows<const Scalar> context,
+                 TokenRows<Scalar> d_q)
         : call_{call},
           shared_{shared},
           memory_{memory},
@@ -131,35 +132,28 @@ class BackwardPass {
         const auto& document = stream.document();
         const Index from = document.begin + rows.begin, to = document.begin + rows.end;
         const Index keys = document.begin * layout.row_stride;
-        pack_rows(layout, bundle_, call_.q, layout.H, from, to, call_.scale, memory_.later_q);
+        pack_rows(layout, bundle_, call_.q, from, to, call_.scale, memory_.later_q);
         clear(memory_.d_q, rows.size() * layout.row_stride / lanes<Scalar>);
         stream.products.sum_keys(memory_.d_logits, shared_.k + keys, memory_.d_q, rows, stream.logit_keys());
         stream.products.sum_rows(memory_.d_logits, memory_.later_q, memory_.d_k + keys, rows,
                                  stream.logit_keys(), document.causal, document.lookahead);
-        for_each_head(layout, bundle_, [&](Lane lane, Index at) {
-            Scalar* d_q = d_q_ + (lane.b * layout.H + lane.h) * layout.S * layout.D;
-            for (Index i = from; i < to; ++i)
-                unpack_head(memory_.d_q + (i - from) * layout.row_stride + at, layout.D, call_.scale,
-                            d_q + i * layout.D);
-        });
+        unpack_rows(layout, bundle_, memory_.d_q, from, to, call_.scale, d_q_);
     }
 
     // d_context of these rows, through the output stages, packed.
     void pack_d_context(Index begin, RowRange rows, RowRange own) {
         const auto& layout = call_.layout;
-        const Index D = layout.D;
         clear(memory_.out, rows.size() * layout.row_stride / lanes<Scalar>);
         for_each_head(layout, bundle_, [&](Lane lane, Index at) {
-            const Index head = (lane.b * layout.H + lane.h) * layout.S + begin;
             for (Index i = rows.begin; i < rows.end; ++i) {
                 const bool counted = own.begin <= i && i < own.end;
-                const Scalar* d = d_out_ + (head + i) * D;
+                const Scalar* d = d_out_.row(layout, lane, begin + i);
                 if (call_.output.any()) {
-                    call_.output.backward(d, context_ + (head + i) * D, memory_.row,
+                    call_.output.backward(d, context_.row(layout, lane, begin + i), memory_.row,
                                           counted ? memory_.sums.output : nullptr, memory_.room);
                     d = memory_.row;
                 }
-                pack_head(d, D, Scalar(1), memory_.out + (i - rows.begin) * layout.row_stride + at);
+                pack_head(d, layout.D, Scalar(1), memory_.out + (i - rows.begin) * layout.row_stride + at);
             }
         });
     }
@@ -168,8 +162,8 @@ class BackwardPass {
     const SharedMemory<Scalar>& shared_;
     ThreadMemory<Scalar>& memory_;
     Index bundle_;
-    const Scalar *d_out_, *context_;
-    Scalar* d_q_;
+    TokenRows<const Scalar> d_out_, context_;
+    TokenRows<Scalar> d_q_;
 };
 
 }  // namespace mta::fast

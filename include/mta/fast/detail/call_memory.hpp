@@ -26,11 +26,13 @@ struct SharedMemory {
     ScoreSide<Scalar> pre, post;
     Scalar *k, *v;  // packed rows of the bundle's sequence
 
-    SharedMemory(const Layout<Scalar>& layout, const MultiTokenAttentionConfig& config, Arena& arena)
+    /// `with_keys`: false where keys and values are kept elsewhere.
+    SharedMemory(const Layout<Scalar>& layout, const MultiTokenAttentionConfig& config, Arena& arena,
+                 bool with_keys = true)
         : pre{config.pre, config.mask == MaskRule::exact, layout}, post{config.post, false, layout} {
         pre.take(arena);
         post.take(arena);
-        const Index rows = layout.S + 2 * tile_columns;  // whole tiles read past the end
+        const Index rows = with_keys ? layout.S + 2 * tile_columns : 0;  // whole tiles read past the end
         k = arena.take<Scalar>(rows * layout.row_stride);
         v = arena.take<Scalar>(rows * layout.row_stride);
     }

@@ -21,7 +21,7 @@ struct Call {
     const MultiTokenAttentionConfig& config;
     const AttentionCall& call;
     Scalar scale;
-    const Scalar *q, *k, *v;
+    TokenRows<const Scalar> q, k, v;
     const Scalar *maximum, *second;          // (B, H, S): row statistics
     Scalar *stored_maximum, *stored_second;  // the same, where the forward pass writes them
     OutputStages<Scalar> output;
@@ -71,8 +71,8 @@ class ScoreStream {
     void add_logits(RowRange rows) {
         if (rows.size() == 0) return;
         const auto& layout = call_.layout;
-        pack_rows(layout, bundle_, call_.q, layout.H, document_.begin + rows.begin,
-                  document_.begin + rows.end, call_.scale, memory_.q);
+        pack_rows(layout, bundle_, call_.q, document_.begin + rows.begin, document_.begin + rows.end,
+                  call_.scale, memory_.q);
         products.dot_features(memory_.q, shared_.k + document_.begin * layout.row_stride, logits(), rows,
                               logit_keys());
     }
