@@ -18,6 +18,7 @@
 #include <mta/core/tensor.hpp>
 #include <mta/fast/attention_cache.hpp>
 #include <mta/fast/multi_token_attention.hpp>
+#include <mta/fast/online_softmax.hpp>
 #include <mta/layers/attention_backend.hpp>
 #include <mta/layers/initialisers.hpp>
 #include <mta/layers/multi_token_attention.hpp>
