@@ -16,16 +16,16 @@ std::atomic<long> allocations{0};
 
 }  // namespace
 
-// Counts every allocation of this executable.
-void* operator new(std::size_t bytes) {
+// Counts every allocation of this executable. Not inlined: g++ 12 would see malloc and free, and warn.
+__attribute__((noinline)) void* operator new(std::size_t bytes) {
     ++allocations;
     if (void* p = std::malloc(bytes == 0 ? 1 : bytes)) return p;
     throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept {
+__attribute__((noinline)) void operator delete(void* p) noexcept {
     std::free(p);
 }
-void operator delete(void* p, std::size_t) noexcept {
+__attribute__((noinline)) void operator delete(void* p, std::size_t) noexcept {
     std::free(p);
 }
 
