@@ -81,11 +81,8 @@ TEST_CASE("fast: agrees with the reference over every option") {
             for (const auto rule : {MaskRule::twice, MaskRule::exact, MaskRule::none}) {
                 config.mask = rule;
                 config.dropout = call.training ? 0.3 : 0;
-                for (const Index S : {10, 37}) {
-                    CAPTURE(static_cast<int>(rule));
-                    CAPTURE(S);
-                    check_agrees_with_reference(random_case(config, 2, S, call), 2);
-                }
+                CAPTURE(static_cast<int>(rule));
+                check_agrees_with_reference(random_case(config, 2, 21, call), 2);
             }
 }
 
@@ -99,15 +96,18 @@ TEST_CASE("fast: agrees with the reference however heads fill the lanes") {
 }
 
 TEST_CASE("fast: agrees with the reference at the edges of blocks and tiles") {
-    // Blocks of 16 rows (32 from 1025 on), tiles of 96 keys, 32 keys, 12 and 8.
-    for (const Index S : {1, 2, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 95, 96, 97, 107, 193}) {
+    // Blocks of 16 rows (32 from 512 on), tiles of 96 keys, 32 keys, 12 and 8.
+    MultiTokenAttentionConfig config = full_config();
+    config.norm.reset();  // over one token it leaves the stages before it gradients of rounding alone
+    auto exact = config;
+    exact.mask = MaskRule::exact;
+    for (const Index S : {1, 2, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 64, 65, 95, 96, 97, 107}) {
         CAPTURE(S);
-        for (const Index threads : {1, 3})
-            check_agrees_with_reference(random_case(paper_config(), 1, S), threads);
-        auto exact = paper_config();
-        exact.mask = MaskRule::exact;
-        check_agrees_with_reference(random_case(exact, 1, S), 2);
+        check_agrees_with_reference(random_case(config, 1, S), 1);
+        check_agrees_with_reference(random_case(exact, 1, S), 3);
     }
+    for (const Index S : {17, 33, 98})
+        check_agrees_with_reference(random_case(paper_config(), 1, S), 2);
 }
 
 TEST_CASE("fast: kernels longer than blocks, sequences longer than 1024") {

@@ -143,17 +143,17 @@ class BackwardPass {
     // d_context of these rows, through the output stages, packed.
     void pack_d_context(Index begin, RowRange rows, RowRange own) {
         const auto& layout = call_.layout;
+        if (!call_.output.any())
+            return pack_rows(layout, bundle_, d_out_, begin + rows.begin, begin + rows.end, Scalar(1),
+                             memory_.out);
         clear(memory_.out, rows.size() * layout.row_stride / lanes<Scalar>);
         for_each_head(layout, bundle_, [&](Lane lane, Index at) {
             for (Index i = rows.begin; i < rows.end; ++i) {
                 const bool counted = own.begin <= i && i < own.end;
-                const Scalar* d = d_out_.row(layout, lane, begin + i);
-                if (call_.output.any()) {
-                    call_.output.backward(d, context_.row(layout, lane, begin + i), memory_.row,
-                                          counted ? memory_.sums.output : nullptr, memory_.room);
-                    d = memory_.row;
-                }
-                pack_head(d, layout.D, Scalar(1), memory_.out + (i - rows.begin) * layout.row_stride + at);
+                call_.output.backward(d_out_.row(layout, lane, begin + i),
+                                      context_.row(layout, lane, begin + i), memory_.row,
+                                      counted ? memory_.sums.output : nullptr, memory_.room);
+                pack_head(memory_.row, layout.D, memory_.out + (i - rows.begin) * layout.row_stride + at);
             }
         });
     }

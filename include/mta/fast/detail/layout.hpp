@@ -64,7 +64,7 @@ struct Layout {
         key_packets = odd(margin + S + tail);
         plane_stride = key_packets * W;
         score_stride = planes * plane_stride;
-        block = S > 8192 || S <= 1024 ? 16 : 32;
+        block = S > 8192 || S < 512 ? 16 : 32;
     }
 
     Index bundles_per_range() const {

@@ -83,6 +83,8 @@ class RowProducts {
             for (Index j = 0; j < most; j += tile_rows) {
                 const Index count = std::min<Index>(tile_rows, most - j);
                 const Index common = first_row(j + count - 1);
+                for (Index n = j + tile_rows; n < std::min(j + 2 * tile_rows, most); ++n)
+                    prefetch(out + packed(n, p), layout_.width);
                 for (Index m = 0; m + 1 < count; ++m)
                     add_rows(scores, x, out, rows.begin, p, j + m, 1, {first_row(j + m), common});
                 add_rows(scores, x, out, rows.begin, p, j, count, {common, rows.end});

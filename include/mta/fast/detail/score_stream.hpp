@@ -86,11 +86,13 @@ class ScoreStream {
         for (Index i = rows.begin; i < rows.end; ++i)
             for (Index p = 0; p < call_.layout.planes; ++p) {
                 Scalar* row = memory_.weights.row(i) + p * call_.layout.plane_stride;
-                const auto s = pass == Pass::forward
-                                   ? row_statistics(row, document_.keys(i), call_.config.normalise)
-                                   : stored_statistics(i, p);
-                normalise_row(row, document_.keys(i), s, call_.config.normalise);
-                if (pass == Pass::forward && own.begin <= i && i < own.end) store_statistics(i, p, s);
+                const Index keys = document_.keys(i);
+                if (pass == Pass::backward) {
+                    normalise_row(row, keys, stored_statistics(i, p), call_.config.normalise);
+                    continue;
+                }
+                const auto s = normalise_row(row, keys, call_.config.normalise);
+                if (own.begin <= i && i < own.end) store_statistics(i, p, s);
             }
     }
 

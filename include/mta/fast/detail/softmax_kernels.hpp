@@ -102,19 +102,7 @@ struct RowStatistics {
     Packet<Scalar> maximum, second;
 };
 
-/// The statistics of a row of scores.
-template <class Scalar>
-RowStatistics<Scalar> row_statistics(const Scalar* row, Index keys, Normalise kind) {
-    using namespace Eigen::internal;
-    const auto maximum = detail::row_maximum(row, keys);
-    if (kind == Normalise::sparsemax) return {maximum, detail::sparsemax_tau(row, keys, maximum)};
-    const auto sum = detail::sum_over_keys<Scalar>(keys, [&](Index j) MTA_FAST_LAMBDA {
-        return detail::exp_of<Scalar>(psub(load(row + j * lanes<Scalar>), maximum));
-    });
-    return {maximum, pdiv(all(Scalar(1)), sum)};
-}
-
-/// Scores become weights, in place.
+/// Scores become weights, in place, with statistics that are known: those of the forward pass give its bits.
 template <class Scalar>
 void normalise_row(Scalar* row, Index keys, const RowStatistics<Scalar>& s, Normalise kind) {
     using namespace Eigen::internal;
@@ -129,6 +117,28 @@ void normalise_row(Scalar* row, Index keys, const RowStatistics<Scalar>& s, Norm
         const auto weight = psub(psub(load(row + j * W), s.maximum), s.second);
         store(row + j * W, detail::select(detail::less(zero, weight), weight, outside));
     }
+}
+
+/// Scores become weights, in place; returns their statistics.
+template <class Scalar>
+RowStatistics<Scalar> normalise_row(Scalar* row, Index keys, Normalise kind) {
+    using namespace Eigen::internal;
+    constexpr Index W = lanes<Scalar>;
+    const auto maximum = detail::row_maximum(row, keys);
+    if (kind == Normalise::sparsemax) {
+        const RowStatistics<Scalar> s{maximum, detail::sparsemax_tau(row, keys, maximum)};
+        normalise_row(row, keys, s, kind);
+        return s;
+    }
+    const auto sum = detail::sum_over_keys<Scalar>(keys, [&](Index j) MTA_FAST_LAMBDA {
+        const auto e = detail::exp_of<Scalar>(psub(load(row + j * W), maximum));
+        store(row + j * W, e);
+        return e;
+    });
+    const auto inverse = pdiv(all(Scalar(1)), sum);
+    for (Index j = 0; j < keys; ++j)
+        store(row + j * W, pmul(load(row + j * W), inverse));
+    return {maximum, inverse};
 }
 
 /// d_scores from the gradient of the weights; may overwrite `d`.
