@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/layers/initialisers.hpp>
 #include <vector>
@@ -75,7 +76,8 @@ struct Work {
     MultiTokenAttentionParams<float> params;
     FastSaved<float> saved;
     FastGrads<float> grads;
-    std::vector<std::byte> workspace;
+    std::size_t bytes = 0;
+    std::unique_ptr<std::byte[]> workspace;  // not cleared: what is never used is never resident
 
     // n: the numbers of the command line
     explicit Work(const std::vector<Index>& n) : fast{n[8]} {
@@ -90,13 +92,15 @@ struct Work {
             fill_normal(*t, random);
         saved = Fast::make_saved<float>({B, S}, config);
         grads = {q, k, v, params};
-        workspace.resize(Fast::workspace_bytes<float>({B, S}, config, fast.threads));
+        bytes = Fast::workspace_bytes<float>({B, S}, config, fast.threads);
+        workspace = std::make_unique_for_overwrite<std::byte[]>(bytes);
     }
 
     double run(bool backward) {
+        const std::span memory(workspace.get(), bytes);
         return seconds([&] {
-            fast.forward_into(q, k, v, params, config, {}, out, saved, workspace);
-            if (backward) fast.backward_into(d_out, q, k, v, params, config, {}, saved, grads, workspace);
+            fast.forward_into(q, k, v, params, config, {}, out, saved, memory);
+            if (backward) fast.backward_into(d_out, q, k, v, params, config, {}, saved, grads, memory);
         });
     }
 };
@@ -105,7 +109,7 @@ double answer(Work& work, std::string_view request) {
     if (request == "forward" || request == "both") return work.run(request == "both");
     if (request == "peak") return peak_gflops(work.fast.threads);
     if (request == "copy") return copy_gigabytes(work.fast.threads);
-    if (request == "workspace") return static_cast<double>(work.workspace.size()) / 0x1p20;
+    if (request == "workspace") return static_cast<double>(work.bytes) / 0x1p20;
     if (request == "memory") return peak_mebibytes();
     throw ValueError("fast_worker: request: got '" + std::string(request) +
                      "', expected forward, both, peak, copy, "
