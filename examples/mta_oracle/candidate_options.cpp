@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "candidate_options.hpp"
 
+#include <mta/fast/multi_token_attention.hpp>
 #include <mta/oracle/backend_candidate.hpp>
 #include <mta/oracle/case.hpp>
 #include <mta/oracle/detail/check_case.hpp>
@@ -69,16 +70,21 @@ Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
 }
 
 Candidate named_backend(const std::string& who, const std::string& backend, const std::string& dtype) {
-    if (backend != "reference")
-        throw oracle::UnsupportedError(who + ": --backend: got '" + backend +
-                                       "', which this program was built without, expected 'reference'");
-    Candidate c = dtype == "float64" ? oracle::backend_candidate<double>("reference float64", Reference{})
-                                     : oracle::backend_candidate<float>("reference float32", Reference{});
-    c.reproduce = "--backend reference --dtype " + dtype;
-    // The reference refuses what this machine cannot hold, as any candidate may.
-    c.answer = [answer = std::move(c.answer)](const Problem& p) {
+    const auto candidate = [&](const auto& implementation) {
+        const std::string name = backend + " " + dtype;
+        return dtype == "float64" ? oracle::backend_candidate<double>(name, implementation)
+                                  : oracle::backend_candidate<float>(name, implementation);
+    };
+    if (backend == "cuda")
+        throw oracle::UnsupportedError(
+            who +
+            ": --backend: got 'cuda', which this program was built without, expected 'reference' or 'fast'");
+    Candidate c = backend == "fast" ? candidate(Fast{}) : candidate(Reference{});
+    c.reproduce = "--backend " + backend + " --dtype " + dtype;
+    // A backend refuses what this machine cannot hold, as any candidate may.
+    c.answer = [answer = std::move(c.answer), backend](const Problem& p) {
         try {
-            oracle::detail::require_check_fits(p, "reference");
+            oracle::detail::require_check_fits(p, backend);
         } catch (const oracle::UnsupportedError& error) {
             return oracle::detail::answer_that(oracle::Outcome::refused, error.what());
         }

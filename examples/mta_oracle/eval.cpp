@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstdio>
 #include <memory>
+#include <mta/fast/multi_token_attention.hpp>
 #include <mta/oracle/eval.hpp>
 
 #include "commands.hpp"
@@ -17,15 +18,19 @@ struct EvalArguments {
 };
 
 int run_eval(const EvalArguments& arguments) {
-    if (arguments.backend != "reference")
-        throw oracle::UnsupportedError("eval: --backend: got '" + arguments.backend +
-                                       "', which this program was built without, expected 'reference'");
+    if (arguments.backend == "cuda")
+        throw oracle::UnsupportedError(
+            "eval: --backend: got 'cuda', which this program was built without, expected 'reference' or "
+            "'fast'");
     refuse_overwriting("eval: --out", arguments.out, {arguments.config, arguments.in});
     const auto config = oracle::read_config(arguments.config);
     const auto in = io::read_safetensors(arguments.in);
     oracle::Notes notes;
     const auto dtype = arguments.dtype == "float32" ? io::DType::F32 : io::DType::F64;
-    const auto out = oracle::evaluate(config, in, {dtype, arguments.trace}, notes);
+    const oracle::EvalOptions options{dtype, arguments.trace};
+    const auto out = arguments.backend == "fast"
+                         ? oracle::evaluate_with("fast", Fast{}, config, in, options, notes)
+                         : oracle::evaluate(config, in, options, notes);
     io::write_safetensors(arguments.out, out);
     for (const auto& note : notes)
         print_note(note);

@@ -1,4 +1,4 @@
-// Every operation, layer and check; files (io) and the oracle are included by themselves.
+// Every operation, layer, fast twin and check; files (io) and the oracle are included by themselves.
 // SPDX-License-Identifier: MIT
 //
 // Written by tests/hygiene/check.py --write-umbrella and compared with its output by the tests.
@@ -16,6 +16,9 @@
 #include <mta/core/random.hpp>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
+#include <mta/fast/attention_cache.hpp>
+#include <mta/fast/multi_token_attention.hpp>
+#include <mta/fast/online_softmax.hpp>
 #include <mta/layers/attention_backend.hpp>
 #include <mta/layers/initialisers.hpp>
 #include <mta/layers/multi_token_attention.hpp>

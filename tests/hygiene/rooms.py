@@ -14,9 +14,10 @@ MAY_INCLUDE = {
     "core": {"core"},
     "ops": {"core"},
     "layers": {"layers", "ops", "core"},
+    "fast": {"fast", "layers", "ops", "core"},
     "check": {"check", "core"},
     "io": {"io", "core"},
-    "oracle": {"oracle", "check", "layers", "io", "ops", "core"},
+    "oracle": {"oracle", "check", "fast", "layers", "io", "ops", "core"},
 }
 HAND_WRITTEN_JSON = {"io", "oracle"}
 # Slow to compile, or missing from the compilers that are supported.
@@ -27,7 +28,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 LEAST_MUTATIONS = 5
 UMBRELLA = "include/mta/mta.hpp"
-UMBRELLA_ROOMS = ("check", "core", "layers", "ops")
+UMBRELLA_ROOMS = ("check", "core", "fast", "layers", "ops")
 
 
 def includes(tree, path):
@@ -127,10 +128,16 @@ def orphans(tree):
 
 
 def own_namespace(tree):
-    """A test or benchmark keeps everything after its includes in a namespace of its own: files are compiled in batches."""
+    """A test or benchmark keeps everything after its includes in a namespace of its own: files are compiled in batches.
+
+    Twins in fast/ have the stems of others, so the room is part of their names; bench/workers are programs.
+    """
     for kind, folders in (("test", [f"tests/{room}" for room in MAY_INCLUDE]), ("bench", ["bench"])):
         for path in (path for folder in folders for path in tree.below(folder, ".cpp")):
-            name = f"mta_{kind}_{Path(path).stem}"
+            if path.startswith("bench/workers/"):
+                continue
+            room = "fast_" if Path(path).parent.name == "fast" else ""
+            name = f"mta_{kind}_{room}{Path(path).stem}"
             code = [(number, line) for number, line in enumerate(tree.lines(path), start=1)
                     if line.strip() and not line.startswith(("//", "#define", "#pragma"))]
             after = [(number, line) for number, line in code if not line.startswith("#include")]
@@ -148,7 +155,7 @@ def umbrella_text(tree):
     paths = [path for room in UMBRELLA_ROOMS for path in tree.below(f"include/mta/{room}", ".hpp")
              if "/detail/" not in path]
     lines = [
-        "// Every operation, layer and check; files (io) and the oracle are included by themselves.",
+        "// Every operation, layer, fast twin and check; files (io) and the oracle are included by themselves.",
         "// SPDX-License-Identifier: MIT",
         "//",
         "// Written by tests/hygiene/check.py --write-umbrella and compared with its output by the tests.",
@@ -160,7 +167,7 @@ def umbrella_text(tree):
 
 
 def umbrella(tree):
-    """mta.hpp includes every header of core, ops, layers and check, and nothing else."""
+    """mta.hpp includes every header of core, ops, layers, fast and check, and nothing else."""
     if UMBRELLA not in tree or tree.text(UMBRELLA) != umbrella_text(tree):
         yield f"{UMBRELLA}: got another list of headers than the folders hold, expected the output of " \
               "'python3 tests/hygiene/check.py --write-umbrella'"

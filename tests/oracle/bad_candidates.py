@@ -60,7 +60,7 @@ def libraries(harness):
         says(3, ["--lib", "text.so", "--symbol", "f"], "library 'text.so': no ELF header, expected a shared library")
         says(2, ["--lib", library, "--symbol", "nope"], "got no symbol 'nope', expected an exported function")
         says(2, ["--lib", library, "--symbol", "my_mta_forward", "--backward-symbol", "no"], "got no symbol 'no'")
-        says(8, ["--backend", "fast"], "--backend: got 'fast', which this program was built without")
+        says(8, ["--backend", "cuda"], "--backend: got 'cuda', which this program was built without")
     says = harness.expect
     says(3, ["check", "--lib", "short.so", "--symbol", "f"], "expected a shared library")
     says(3, ["check", "--lib", ".", "--symbol", "f"], "no regular file, expected a shared library")

@@ -55,7 +55,7 @@ def usage(harness):
         says(2, ["eval", *files, "--backend", backend], f"got '{backend}', expected one of reference, fast, cuda")
     for dtype in ("float16", "F64", "double", "", "float64\nforged: line\x1b[2J"):
         says(2, ["eval", *files, "--dtype", dtype], ", expected one of float64, float32")
-    for backend in ("fast", "cuda"):
+    for backend in ("cuda",):
         says(8, ["eval", *files, "--backend", backend], f"--backend: got '{backend}'")
     says(2, ["compare"], "EXPECTED")
     says(2, ["compare", "in.safetensors"], "ACTUAL")

@@ -238,6 +238,12 @@ TEST_CASE("probes: parameters that are not read") {
         CHECK_MESSAGE(v.sentence.find(std::string("FAIL, ") + name + " changed at [") != std::string::npos,
                       v.sentence);
     }
+    // A norm hides by how much one tap is scaled.
+    auto one_tap = full_config();
+    one_tap.post = {1, 1, KeyPadding::both, 0};
+    one_tap.eps = 1e-30;
+    CHECK(probed(layer_candidate<double>(), random_problem(one_tap, 2, 7), "parameters", all).state ==
+          ProbeState::holds);
     // The first tap row needs three tokens; with two it cannot matter.
     CHECK(probed(layer_candidate<double>(), full_problem(2), "parameters", all).state == ProbeState::holds);
 }

@@ -17,7 +17,7 @@ void parallel_for(Index count, F&& f) {
     std::exception_ptr failure;
     Index failed = count;
 #if defined(_OPENMP)
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (count > 1)
 #endif
     for (Index n = 0; n < count; ++n) {
         try {

@@ -46,8 +46,11 @@ void check_params(const MultiTokenAttentionParams<Scalar>& params, const MultiTo
     const auto expected = make_multi_token_attention_params<ShapeOnly>(config);
     MultiTokenAttentionParams<ShapeOnly>::for_each(
         [](std::string_view name, const auto& shape, const auto& member) {
-            require_same_shape(sentence("multi_token_attention: ", name), member.dimensions(),
-                               shape.dimensions());
+            // A right shape costs no string: Fast promises calls without allocations.
+            if (!std::equal(shape.dimensions().begin(), shape.dimensions().end(),
+                            member.dimensions().begin()))
+                require_same_shape(sentence("multi_token_attention: ", name), member.dimensions(),
+                                   shape.dimensions());
         },
         expected, params);
 }

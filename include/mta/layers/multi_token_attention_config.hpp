@@ -157,18 +157,16 @@ struct MultiTokenAttentionGrads {
 
 namespace detail {
 
+// The parts of a sentence are handed over one by one: an argument that is right costs no string.
 inline void check_score_mixing(std::string_view side, const ScoreMixingConfig& c, Index heads) {
-    const auto name = [&](std::string_view key) {
-        return sentence("multi_token_attention: ", side, ".", key);
-    };
-    require(c.query_kernel >= 0 && c.key_kernel >= 0, name("query_kernel, key_kernel"), ": got ",
-            c.query_kernel, " x ", c.key_kernel,
+    constexpr std::string_view f = "multi_token_attention: ", extents = ".query_kernel, key_kernel: got ";
+    require(c.query_kernel >= 0 && c.key_kernel >= 0, f, side, extents, c.query_kernel, " x ", c.key_kernel,
             ", expected extents of at least 1, or 0 to leave the convolution out");
-    require((c.query_kernel == 0) == (c.key_kernel == 0), name("query_kernel, key_kernel"), ": got ",
-            c.query_kernel, " x ", c.key_kernel, ", expected both or neither");
-    require(c.key_padding != KeyPadding::both || !c.has_conv() || c.key_kernel % 2 == 1, name("key_kernel"),
-            ": got ", c.key_kernel, ", expected an odd extent with key padding `both`");
-    require(c.mix_group >= 0 && (c.mix_group == 0 || heads % c.mix_group == 0), name("mix_group"), ": got ",
+    require((c.query_kernel == 0) == (c.key_kernel == 0), f, side, extents, c.query_kernel, " x ",
+            c.key_kernel, ", expected both or neither");
+    require(c.key_padding != KeyPadding::both || !c.has_conv() || c.key_kernel % 2 == 1, f, side,
+            ".key_kernel: got ", c.key_kernel, ", expected an odd extent with key padding `both`");
+    require(c.mix_group >= 0 && (c.mix_group == 0 || heads % c.mix_group == 0), f, side, ".mix_group: got ",
             c.mix_group, ", expected a divisor of the ", heads, " heads");
 }
 

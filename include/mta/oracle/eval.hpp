@@ -1,4 +1,4 @@
-// Evaluates a case: tensors in, the reference's output, gradients and stages out.
+// Evaluates a case: tensors in, output, gradients and stages of the reference (or another backend) out.
 // SPDX-License-Identifier: MIT
 //
 // Tensors in    q, k, v; pre.kernel, pre.mix, post.kernel, post.mix, norm.weight, gate.weight, gate.bias as
@@ -15,7 +15,7 @@
 
 #include <functional>
 #include <mta/io/safetensors.hpp>
-#include <mta/layers/multi_token_attention.hpp>
+#include <mta/layers/attention_backend.hpp>
 #include <mta/oracle/config.hpp>
 #include <mta/oracle/sha256.hpp>
 #include <mta/version.hpp>
@@ -150,12 +150,20 @@ inline void check_memory(const io::SafetensorsFile& in, const MultiTokenAttentio
     require_memory("eval", {in.at("q").shape, maps, 16, io::dtype_size(options.dtype)});
 }
 
+/// A backend under the name that files carry as mta.generator.
+template <class Backend>
+struct NamedBackend {
+    std::string_view name;
+    Backend backend;
+};
+
 // One evaluation in one scalar type.
-template <class Scalar>
+template <class Scalar, class Backend>
 class Evaluation {
   public:
-    Evaluation(const CaseConfig& config, const io::SafetensorsFile& in, EvalOptions options)
-        : config_{config}, in_{in}, options_{options} {}
+    Evaluation(const CaseConfig& config, const io::SafetensorsFile& in, EvalOptions options,
+               const NamedBackend<Backend>& who)
+        : config_{config}, in_{in}, options_{options}, who_{who} {}
 
     io::SafetensorsFile run() {
         const auto q = tensor<4>("q"), k = tensor<4>("k"), v = tensor<4>("v");
@@ -163,14 +171,12 @@ class Evaluation {
         MultiTokenAttentionParams<Scalar>::for_each(
             [&]<class T>(std::string_view name, T& member) { member = tensor<rank_of<T>>(name); }, params);
         const AttentionCall call = config_.call();
-        const auto trace = multi_token_attention_forward(q, k, v, params, config_.attention, call);
-        put("out", trace.out());
-        if (options_.trace) put_stages("stage.", trace);
-        if (in_.find("d_out") != nullptr) {
-            const auto g = multi_token_attention_backward(tensor<4>("d_out"), q, k, v, params,
-                                                          config_.attention, call, trace);
-            put_gradients(g);
-        }
+        const auto result = who_.backend.forward(q, k, v, params, config_.attention, call);
+        put("out", result.out);
+        put_stages("stage.", result.saved);
+        if (in_.find("d_out") != nullptr)
+            put_gradients(who_.backend.backward(tensor<4>("d_out"), q, k, v, params, config_.attention, call,
+                                                result.saved));
         return finish();
     }
 
@@ -183,22 +189,27 @@ class Evaluation {
     void put(const std::string& name, const T& t) {
         out_.tensors.push_back(io::from_tensor(name, t, options_.dtype));
     }
+    // What another backend saves is its own business.
+    template <class Saved>
+    void put_stages(const std::string&, const Saved&) {}
     void put_stages(const std::string& prefix, const MultiTokenAttentionTrace<Scalar>& trace) {
+        if (!options_.trace) return;
         MultiTokenAttentionTrace<Scalar>::for_each(
             [&](std::string_view name, const auto& stage) { put(prefix + std::string(name), stage); }, trace);
     }
-    void put_gradients(const MultiTokenAttentionGrads<Scalar>& g) {
+    template <class Grads>
+    void put_gradients(const Grads& g) {
         put("grad.q", g.d_q);
         put("grad.k", g.d_k);
         put("grad.v", g.d_v);
         MultiTokenAttentionParams<Scalar>::for_each(
             [&](std::string_view name, const auto& d) { put("grad." + std::string(name), d); }, g.d_params);
-        if (options_.trace) put_stages("stage.d_", g.d_trace);
+        if constexpr (requires { g.d_trace; }) put_stages("stage.d_", g.d_trace);
     }
     io::SafetensorsFile finish() {
         io::sort_as_python(out_);
         io::Metadata metadata{{"mta.config", to_json(config_).dump()},
-                              {"mta.generator", sentence("mta ", MTA_VERSION_STRING, " reference ",
+                              {"mta.generator", sentence("mta ", MTA_VERSION_STRING, " ", who_.name, " ",
                                                          io::dtype_name(options_.dtype))}};
         if (const auto seed = in_.metadata_value("mta.seed")) metadata.emplace_back("mta.seed", *seed);
         for (const auto& t : out_.tensors)
@@ -210,22 +221,37 @@ class Evaluation {
     const CaseConfig& config_;
     const io::SafetensorsFile& in_;
     EvalOptions options_;
+    const NamedBackend<Backend>& who_;
     io::SafetensorsFile out_;
 };
 
 }  // namespace detail
 
+/// The tensors that a backend computes for this case; `who` goes into the metadata. Only the reference has stages and
+/// needs memory for them.
+template <class Backend>
+io::SafetensorsFile evaluate_with(std::string_view who, const Backend& backend, const CaseConfig& config,
+                                  const io::SafetensorsFile& in, EvalOptions options, Notes& notes) {
+    constexpr bool reference = std::is_same_v<Backend, Reference>;
+    require<ValueError>(options.dtype == io::DType::F64 || options.dtype == io::DType::F32,
+                        "evaluate: dtype: got ", io::dtype_name(options.dtype), ", expected F64 or F32");
+    if (options.trace && !reference)
+        throw UnsupportedError(mta::detail::sentence("eval: --trace: got the backend '", who,
+                                                     "', which keeps no stages, expected 'reference'"));
+    detail::check_input_names(in, config.attention, notes);
+    detail::check_inputs(in, config.attention);
+    if (reference) detail::check_memory(in, config.attention, options);
+    detail::check_digests(in);
+    const detail::NamedBackend<Backend> named{who, backend};
+    if (options.dtype == io::DType::F32)
+        return detail::Evaluation<float, Backend>(config, in, options, named).run();
+    return detail::Evaluation<double, Backend>(config, in, options, named).run();
+}
+
 /// The tensors that the reference computes for this case.
 inline io::SafetensorsFile evaluate(const CaseConfig& config, const io::SafetensorsFile& in,
                                     EvalOptions options, Notes& notes) {
-    require<ValueError>(options.dtype == io::DType::F64 || options.dtype == io::DType::F32,
-                        "evaluate: dtype: got ", io::dtype_name(options.dtype), ", expected F64 or F32");
-    detail::check_input_names(in, config.attention, notes);
-    detail::check_inputs(in, config.attention);
-    detail::check_memory(in, config.attention, options);
-    detail::check_digests(in);
-    if (options.dtype == io::DType::F32) return detail::Evaluation<float>(config, in, options).run();
-    return detail::Evaluation<double>(config, in, options).run();
+    return evaluate_with("reference", Reference{}, config, in, options, notes);
 }
 
 }  // namespace mta::oracle

@@ -1,0 +1,141 @@
+// The fast path as a process that is told what to do, for bench/compare_pytorch.py: one shape, timings on request.
+// SPDX-License-Identifier: MIT
+//
+// Usage      mta_fast_worker B H HKV S D CQ CK MIX_GROUP THREADS     (CQ CK 0 0: no convolutions; MIX_GROUP 0: no mixes)
+// Requests   a line each on standard input, a number each on standard output: `forward`, `both` (forward and backward):
+//            seconds; `peak`: multiply-adds of all threads, in GFLOP/s; `copy`: bandwidth, bytes read and written, in
+//            GB/s; `memory`: the most resident memory so far, in MiB; `workspace`: bytes of workspace, in MiB.
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mta/fast/multi_token_attention.hpp>
+#include <mta/layers/initialisers.hpp>
+#include <vector>
+
+namespace {
+
+using namespace mta;
+
+template <class F>
+double seconds(F&& f) {
+    const auto start = std::chrono::steady_clock::now();
+    f();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// 16 independent chains of fused multiply-adds in registers.
+void multiply_adds(float* numbers, Index repeats) {
+    constexpr Index W = fast::lanes<float>;
+    constexpr int chains = fast::many_registers ? 16 : 10;
+    fast::Packet<float> sum[chains];
+    const auto factor = fast::all(0.999F), addend = fast::all(0.001F);
+    fast::unroll<chains>([&](auto n) MTA_FAST_LAMBDA { sum[n] = fast::load(numbers + n * W); });
+    for (Index r = 0; r < repeats; ++r)
+        fast::unroll<chains>([&](auto n)
+                                 MTA_FAST_LAMBDA { sum[n] = fast::multiply_add(sum[n], factor, addend); });
+    fast::unroll<chains>([&](auto n) MTA_FAST_LAMBDA { fast::store(numbers + n * W, sum[n]); });
+}
+
+double peak_gflops(Index threads) {
+    constexpr Index repeats = 4'000'000, W = fast::lanes<float>, chains = fast::many_registers ? 16 : 10;
+    std::vector<std::byte> memory(static_cast<std::size_t>(threads) * 16 * 64 * 4 + 64);
+    fast::Arena arena(memory);
+    float* numbers = arena.take<float>(threads * 16 * W);
+    std::fill_n(numbers, threads * 16 * W, 1.0F);
+    const double time = seconds(
+        [&] { parallel_for(threads, [&](Index t) { multiply_adds(numbers + t * 16 * W, repeats); }); });
+    return 2e-9 * static_cast<double>(repeats * chains * W * threads) / time;
+}
+
+double copy_gigabytes(Index threads) {
+    const std::size_t part = std::size_t{64} << 20;
+    std::vector<char> from(part * static_cast<std::size_t>(threads), 1), to(from.size(), 2);
+    const double time = seconds([&] {
+        parallel_for(threads, [&](Index t) {
+            std::memcpy(to.data() + static_cast<std::size_t>(t) * part,
+                        from.data() + static_cast<std::size_t>(t) * part, part);
+        });
+    });
+    return 2e-9 * static_cast<double>(from.size()) / time;
+}
+
+double peak_mebibytes() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+struct Work {
+    MultiTokenAttentionConfig config;
+    Fast fast;
+    Tensor<float, 4> q, k, v, d_out, out;
+    MultiTokenAttentionParams<float> params;
+    FastSaved<float> saved;
+    FastGrads<float> grads;
+    std::size_t bytes = 0;
+    std::unique_ptr<std::byte[]> workspace;  // not cleared: what is never used is never resident
+
+    // n: the numbers of the command line
+    explicit Work(const std::vector<Index>& n) : fast{n[8]} {
+        const Index B = n[0], S = n[3];
+        config.heads = n[1], config.kv_heads = n[2], config.head_dim = n[4];
+        config.pre = config.post = {n[5], n[6], KeyPadding::both, n[7]};
+        Random random(1);
+        params = initial_multi_token_attention_params<float>(config, random, KernelInit::normal);
+        q = d_out = out = zeros<float>(B, n[1], S, n[4]);
+        k = v = zeros<float>(B, n[2], S, n[4]);
+        for (auto* t : {&q, &k, &v, &d_out})
+            fill_normal(*t, random);
+        saved = Fast::make_saved<float>({B, S}, config);
+        grads = {q, k, v, params};
+        bytes = Fast::workspace_bytes<float>({B, S}, config, fast.threads);
+        workspace = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    }
+
+    double run(bool backward) {
+        const std::span memory(workspace.get(), bytes);
+        return seconds([&] {
+            fast.forward_into(q, k, v, params, config, {}, out, saved, memory);
+            if (backward) fast.backward_into(d_out, q, k, v, params, config, {}, saved, grads, memory);
+        });
+    }
+};
+
+double answer(Work& work, std::string_view request) {
+    if (request == "forward" || request == "both") return work.run(request == "both");
+    if (request == "peak") return peak_gflops(work.fast.threads);
+    if (request == "copy") return copy_gigabytes(work.fast.threads);
+    if (request == "workspace") return static_cast<double>(work.bytes) / 0x1p20;
+    if (request == "memory") return peak_mebibytes();
+    throw ValueError("fast_worker: request: got '" + std::string(request) +
+                     "', expected forward, both, peak, copy, "
+                     "workspace or memory");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 10) {
+        std::fputs("usage: mta_fast_worker B H HKV S D CQ CK MIX_GROUP THREADS\n", stderr);
+        return 2;
+    }
+    std::vector<Index> numbers;
+    for (int n = 1; n < argc; ++n)
+        numbers.push_back(std::atol(argv[n]));
+    try {
+        Work work(numbers);
+        char line[64];
+        while (std::fgets(line, sizeof line, stdin)) {
+            line[std::strcspn(line, "\n")] = 0;
+            std::printf("%.9g\n", answer(work, line));
+            std::fflush(stdout);
+        }
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "mta_fast_worker: %s\n", error.what());
+        return 3;
+    }
+}
