@@ -6,7 +6,7 @@ One process for each way (ours; PyTorch eager and compiled; PyTorch's fused stan
 count, one untimed run each, then alternating runs, so that a busy machine slows all of them alike. Prints medians, ratios
 and peak memory, and the machine's multiply-add peak and copy bandwidth measured between the runs. Needs the worker,
     cmake --preset bench && cmake --build build/bench --target mta_fast_worker
-and a Python with torch (--python or MTA_VENV; examples/python/run.sh makes one). --json writes every time.
+and a Python with torch (--python or MTA_VENV; examples/python/run.sh makes one). --json writes every time, --png a figure.
 """
 
 import argparse
@@ -90,7 +90,28 @@ def report(shape, result):
                 median = statistics.median(times[name])
                 print(f"; {other} {median:.4f} s, {median / ours:.2f} x ours", end="")
         print()
+    def spread(name):
+        low, high = min(result["times"]["fast"][name]), max(result["times"]["fast"][name])
+        return f"{name} {low:.4f} to {high:.4f} s"
+
+    print("  spread   fast " + ", ".join(spread(name) for name in PASSES))
     print("  memory   " + "; ".join(f"{name} {size:.0f} MiB" for name, size in result["memory"].items()))
+
+
+def draw(results, path):
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, panels = pyplot.subplots(1, len(PASSES), figsize=(9, 3.6), layout="constrained", sharey=True)
+    for panel, name in zip(panels, PASSES):
+        for way in results[0]["times"]:
+            panel.plot([r["length"] for r in results], [statistics.median(r["times"][way][name]) for r in results],
+                       marker="o", label=way)
+        panel.set(xscale="log", yscale="log", xlabel="S", title={"both": "forward and backward"}.get(name, name))
+        panel.grid(True, which="both", alpha=0.3)
+    panels[0].set_ylabel("seconds")
+    panels[0].legend()
+    figure.savefig(path, dpi=110)
 
 
 def main():
@@ -104,13 +125,17 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path, help="a figure; needs matplotlib")
     options = parser.parse_args()
     results = []
     for length in options.lengths:
         results.append(measure(options, SHAPES[options.shape], length))
         report(SHAPES[options.shape], results[-1])
+        sys.stdout.flush()
     if options.json:
         options.json.write_text(json.dumps({"shape": options.shape, "threads": options.threads, "results": results}))
+    if options.png:
+        draw(results, options.png)
     return 0
 
 

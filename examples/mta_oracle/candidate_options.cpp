@@ -20,16 +20,13 @@ void add_candidate_options(CLI::App& c, CandidateArguments& a) {
     c.add_option("--lib", a.library, "a shared library with the C interface")->check(not_empty());
     c.add_option("--symbol", a.symbol, "its forward function")->check(not_empty());
     c.add_option("--backward-symbol", a.backward_symbol, "its backward function")->check(not_empty());
-    c.add_option("--timeout", a.timeout, "seconds for one problem of a library")
-        ->check(seconds())
-        ->capture_default_str();
+    c.add_option("--timeout", a.timeout, "seconds for one problem of a library [60]")->check(seconds());
     c.add_flag("--misaligned", a.misaligned, "give a library data that are aligned to their elements only");
     c.add_flag("--strided", a.strided, "give a library rows that are further apart than they are long");
     c.add_option("--backend", a.backend, "a backend of this program")
         ->check(one_of({"reference", "fast", "cuda"}));
-    c.add_option("--dtype", a.dtype, "arithmetic of the backend")
-        ->check(one_of({"float32", "float64"}))
-        ->capture_default_str();
+    c.add_option("--dtype", a.dtype, "arithmetic of the backend [float64 for fp64 inputs, else float32]")
+        ->check(one_of({"float32", "float64"}));
 }
 
 void add_problem_options(CLI::App& c, ProblemArguments& a) {
@@ -51,12 +48,13 @@ Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
     require<oracle::ConfigError>(library != backend, who, ": got ", library ? "both" : "neither",
                                  " of --lib and --backend, expected one");
     if (library) {
+        refuse_ignored(who, "--lib", {{"--dtype", !a.dtype.empty()}});
         require<oracle::ConfigError>(
             !a.symbol.empty(), who,
             ": got --lib without --symbol, expected the name of its forward function");
         oracle::LibraryOptions options;
         options.path = a.library, options.symbol = a.symbol, options.backward_symbol = a.backward_symbol;
-        options.timeout_seconds = a.timeout;
+        options.timeout_seconds = a.timeout.value_or(options.timeout_seconds);
         options.stages = false;
         options.misaligned = a.misaligned, options.strided = a.strided;
         oracle::require_library(options);
@@ -66,21 +64,34 @@ Candidate candidate_of(const std::string& who, const CandidateArguments& a) {
                                  who,
                                  ": got --symbol, --backward-symbol, --misaligned or --strided with "
                                  "--backend, expected them with --lib");
+    refuse_ignored(who, "--backend", {{"--timeout", a.timeout.has_value()}});
     return named_backend(who, a.backend, a.dtype);
+}
+
+void refuse_ignored(const std::string& who, const std::string& beside,
+                    std::initializer_list<std::pair<const char*, bool>> options) {
+    for (const auto& [name, given] : options)
+        require<oracle::ConfigError>(!given, who, ": got ", name, " with ", beside,
+                                     ", which ignores it, expected one of them");
 }
 
 Candidate named_backend(const std::string& who, const std::string& backend, const std::string& dtype) {
     const auto candidate = [&](const auto& implementation) {
-        const std::string name = backend + " " + dtype;
-        return dtype == "float64" ? oracle::backend_candidate<double>(name, implementation)
-                                  : oracle::backend_candidate<float>(name, implementation);
+        Candidate narrow = oracle::backend_candidate<float>(backend + " float32", implementation);
+        Candidate wide = oracle::backend_candidate<double>(backend + " float64", implementation);
+        if (!dtype.empty()) return dtype == "float64" ? wide : narrow;
+        narrow.name = backend;
+        narrow.answer = [narrow = narrow.answer, wide = wide.answer](const Problem& p) {
+            return p.dtype == io::DType::F64 ? wide(p) : narrow(p);
+        };
+        return narrow;
     };
     if (backend == "cuda")
         throw oracle::UnsupportedError(
             who +
             ": --backend: got 'cuda', which this program was built without, expected 'reference' or 'fast'");
     Candidate c = backend == "fast" ? candidate(Fast{}) : candidate(Reference{});
-    c.reproduce = "--backend " + backend + " --dtype " + dtype;
+    c.reproduce = "--backend " + backend + (dtype.empty() ? "" : " --dtype " + dtype);
     // A backend refuses what this machine cannot hold, as any candidate may.
     c.answer = [answer = std::move(c.answer), backend](const Problem& p) {
         try {

@@ -3,17 +3,20 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <initializer_list>
 #include <mta/oracle/candidate.hpp>
 #include <mta/oracle/rounding.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mta::program {
 
 /// A library with the C interface, or a backend of this program.
 struct CandidateArguments {
-    std::string library, symbol, backward_symbol, backend, dtype = "float32";
-    double timeout = 60;
+    std::string library, symbol, backward_symbol, backend, dtype;
+    std::optional<double> timeout;
     bool misaligned = false, strided = false;  // how a library's tensors lie in memory
 };
 
@@ -30,9 +33,13 @@ void add_rounding_option(CLI::App& command, std::string& rounding);
 /// The candidate that the options name; `who` begins error sentences: "shrink".
 oracle::Candidate candidate_of(const std::string& who, const CandidateArguments& arguments);
 
-/// A backend of this program, in float32 or float64. Throws UnsupportedError where it was built without it; a problem
+/// A backend of this program, in float32, float64, or by default in that of the two that holds the inputs. Throws UnsupportedError where it was built without it; a problem
 /// that does not fit into memory is refused.
 oracle::Candidate named_backend(const std::string& who, const std::string& backend, const std::string& dtype);
+
+/// Throws ConfigError for the first option that was given beside one that ignores it: {"--dtype", given}.
+void refuse_ignored(const std::string& who, const std::string& beside,
+                    std::initializer_list<std::pair<const char*, bool>> options);
 
 /// The problems that the options name, or `usual`, a case descriptor, where they name none.
 std::vector<oracle::Problem> problems_of(const std::string& who, const ProblemArguments& arguments,

@@ -67,7 +67,7 @@ std::string reproducing(const CheckArguments& a, const oracle::RoundingProfile& 
     if (a.declared_deterministic) text += " --declared-deterministic";
     if (a.repeats > 1 && a.repeats != CheckArguments{}.repeats)
         text += mta::detail::sentence(" --repeats ", a.repeats);
-    if (a.timeout != CheckArguments{}.timeout) text += mta::detail::sentence(" --timeout ", a.timeout);
+    if (a.timeout) text += mta::detail::sentence(" --timeout ", *a.timeout);
     if (a.misaligned) text += " --misaligned";
     if (a.strided) text += " --strided";
     return text;
@@ -81,12 +81,9 @@ void add_subject_options(CLI::App& c, CheckArguments& a) {
     c.add_option("--backward-symbol", a.backward_symbol, "its backward function")->check(not_empty());
     c.add_option("--backend", a.backend, "a backend of this program")
         ->check(one_of({"reference", "fast", "cuda"}));
-    c.add_option("--dtype", a.dtype, "arithmetic of the backend")
-        ->check(one_of({"float32", "float64"}))
-        ->capture_default_str();
-    c.add_option("--timeout", a.timeout, "seconds for one case of a library")
-        ->check(seconds())
-        ->capture_default_str();
+    c.add_option("--dtype", a.dtype, "arithmetic of the backend [float64 for fp64 inputs, else float32]")
+        ->check(one_of({"float32", "float64"}));
+    c.add_option("--timeout", a.timeout, "seconds for one case of a library [60]")->check(seconds());
 }
 
 void add_case_options(CLI::App& c, CheckArguments& a) {
@@ -97,9 +94,7 @@ void add_case_options(CLI::App& c, CheckArguments& a) {
     c.add_option("--profile", a.profile, "the suite's sizes and fills with this profile's semantics");
     c.add_option("--io", a.io, "type of the inputs (that of --rounding)")
         ->check(one_of({"fp32", "bf16", "fp16"}));
-    c.add_option("--seed", a.seed, "other numbers in the same cases")
-        ->check(whole_number())
-        ->capture_default_str();
+    c.add_option("--seed", a.seed, "other numbers in the same cases of a suite [0]")->check(whole_number());
     c.add_option("--case", a.cases, "a case descriptor in place of a suite; may be repeated")
         ->allow_extra_args(false);
 }

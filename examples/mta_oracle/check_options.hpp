@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <mta/oracle/report.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,12 +13,12 @@ namespace mta::program {
 
 struct CheckArguments {
     // Which candidate: a folder of results, a library, or a backend.
-    std::string results, library, symbol, backward_symbol, backend, dtype = "float32";
-    double timeout = 60;
+    std::string results, library, symbol, backward_symbol, backend, dtype;
+    std::optional<double> timeout;
     // Which cases.
     std::string suite, profile, io;
     std::vector<std::string> cases;
-    std::uint64_t seed = 0;
+    std::optional<std::uint64_t> seed;
     // How it is judged.
     std::string rounding, expect = "all";
     bool declared_deterministic = false, no_probes = false, no_memory = false, stop = false;

@@ -92,7 +92,8 @@ void choose_cases(const std::string& who, const CheckArguments& a, Subject& subj
         subject.dtype = cases.front().dtype;
     } else {
         subject.suite = "suite " + (a.suite.empty() ? "smoke" : a.suite);
-        cases = oracle::suite(a.suite.empty() ? "smoke" : a.suite, {a.seed, subject.dtype, a.profile});
+        cases = oracle::suite(a.suite.empty() ? "smoke" : a.suite,
+                              {a.seed.value_or(0), subject.dtype, a.profile});
     }
     subject.cases = oracle::check_cases(cases);
 }
@@ -102,18 +103,12 @@ Subject library_subject(const std::string& who, const CheckArguments& a) {
                                  ": got --lib without --symbol, expected the name of its forward function");
     oracle::LibraryOptions options;
     options.path = a.library, options.symbol = a.symbol, options.backward_symbol = a.backward_symbol;
-    options.timeout_seconds = a.timeout;
+    options.timeout_seconds = a.timeout.value_or(options.timeout_seconds);
     oracle::require_library(options);
     Subject subject;
     subject.candidate = oracle::library_candidate(options);
     subject.files = {options.path};
     subject.library = std::move(options);
-    return subject;
-}
-
-Subject backend_subject(const std::string& who, const CheckArguments& a) {
-    Subject subject;
-    subject.candidate = named_backend(who, a.backend, a.dtype);
     return subject;
 }
 
@@ -134,6 +129,12 @@ void refuse_contradictions(const std::string& who, const CheckArguments& a) {
     require<oracle::ConfigError>(
         a.cases.empty() || (a.suite.empty() && a.profile.empty() && a.io.empty()), who,
         ": got --suite, --profile or --io with --case, expected the descriptors, which say all that");
+    const bool seed = a.seed.has_value(), timeout = a.timeout.has_value(), dtype = !a.dtype.empty();
+    if (folder)
+        refuse_ignored(who, "--results", {{"--seed", seed}, {"--timeout", timeout}, {"--dtype", dtype}});
+    if (library) refuse_ignored(who, "--lib", {{"--dtype", dtype}});
+    if (!a.backend.empty()) refuse_ignored(who, "--backend", {{"--timeout", timeout}});
+    if (!a.cases.empty()) refuse_ignored(who, "--case", {{"--seed", seed}});
 }
 
 }  // namespace
@@ -141,8 +142,12 @@ void refuse_contradictions(const std::string& who, const CheckArguments& a) {
 Subject subject_of(const std::string& who, const CheckArguments& a) {
     refuse_contradictions(who, a);
     if (!a.results.empty()) return folder_subject(who, a);
-    Subject subject = a.library.empty() ? backend_subject(who, a) : library_subject(who, a);
+    Subject subject;
+    if (!a.library.empty()) subject = library_subject(who, a);
     choose_cases(who, a, subject);
+    const std::string dtype = subject.dtype == io::DType::F64 ? "float64" : "float32";
+    if (a.library.empty())
+        subject.candidate = named_backend(who, a.backend, a.dtype.empty() ? dtype : a.dtype);
     return subject;
 }
 

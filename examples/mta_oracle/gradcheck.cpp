@@ -31,9 +31,8 @@ void require_gradients(const oracle::Problem& p, const std::vector<std::string>&
         p);
     for (const auto& name : names)
         require<oracle::ConfigError>(std::find(known.begin(), known.end(), name) != known.end(),
-                                     "gradcheck: --only: got ", io::detail::in_quotes(name),
-                                     ", the nearest known is ",
-                                     io::detail::in_quotes(io::nearest_name(name, known)));
+                                     "gradcheck: --only: got ", io::detail::in_quotes(name), ", ",
+                                     io::nearest_or_all(name, known));
 }
 
 int run_gradcheck(const GradcheckArguments& a) {

@@ -43,6 +43,10 @@ int run_identities(const IdentitiesArguments& a) {
     const bool named = !a.candidate.library.empty() || !a.candidate.backend.empty();
     require<oracle::ConfigError>(a.results.empty() || !named, "identities: got --results and a candidate, ",
                                  "expected one of them");
+    if (!a.results.empty())
+        refuse_ignored(
+            "identities", "--results",
+            {{"--timeout", a.candidate.timeout.has_value()}, {"--dtype", !a.candidate.dtype.empty()}});
     require<oracle::ConfigError>(
         a.results.empty() || !a.problem.in.empty() || !a.problem.problem.empty() ||
             a.problem.cases.size() == 1,

@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: MIT
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <mta/io/nearest_name.hpp>
 #include <mta/oracle/detail/check_case.hpp>
 #include <mta/oracle/judge.hpp>
 #include <mta/oracle/shrink.hpp>
@@ -64,6 +66,22 @@ Failure failure_of(const oracle::Candidate& candidate, const ShrinkArguments& a,
     return worst;
 }
 
+// One problem, and a tensor of its results: a name that none has would count as right.
+void require_one_problem(const std::vector<Problem>& problems, const std::string& tensor) {
+    require<oracle::ConfigError>(problems.size() == 1, "shrink: --case: got ", problems.size(),
+                                 " cases, expected one");
+    const Problem& p = problems[0];
+    std::vector<std::string> known{"out"};
+    oracle::for_each_input(
+        [&](std::string_view name, const auto&) {
+            if (p.d_out && name != "d_out") known.push_back("grad." + std::string(name));
+        },
+        p);
+    require<oracle::ConfigError>(
+        tensor.empty() || std::find(known.begin(), known.end(), tensor) != known.end(),
+        "shrink: --tensor: got ", io::detail::in_quotes(tensor), ", ", io::nearest_or_all(tensor, known));
+}
+
 void show(int calls, const std::string& step, const Problem& p) {
     if (::isatty(STDERR_FILENO) == 0) return;
     std::fprintf(stderr, "\r%5d calls  %-50.50s %-50.50s", calls, one_line(oracle::size_of(p)).c_str(),
@@ -73,8 +91,7 @@ void show(int calls, const std::string& step, const Problem& p) {
 int run_shrink(const ShrinkArguments& a) {
     const auto candidate = candidate_of("shrink", a.candidate);
     const auto problems = problems_of("shrink", a.problem, "paper-880m/B2_H4_kv2_S33_D8_cq3_ck5_g2");
-    require<oracle::ConfigError>(problems.size() == 1, "shrink: --case: got ", problems.size(),
-                                 " cases, expected one");
+    require_one_problem(problems, a.tensor);
     if (!a.out.empty())
         require_places("shrink: --out",
                        {a.out + ".json", a.out + ".in.safetensors", a.out + ".problem.json"});

@@ -10,6 +10,7 @@
 
 namespace mta_test_nearest_name {
 using mta::io::nearest_name;
+using mta::io::nearest_or_all;
 using mta::io::detail::edit_distance;
 
 TEST_CASE("hand values: distances") {
@@ -29,6 +30,18 @@ TEST_CASE("hand values: names") {
     CHECK(nearest_name("post.kernl", names) == "post.kernel");
     CHECK(nearest_name("weight", names) == "norm.weight");
     CHECK(nearest_name("Q", names) == "q");
+}
+
+TEST_CASE("hand values: the nearest where it is near, else all") {
+    const std::vector<std::string> names{"fp64", "fp32", "bf16-flash"};
+    CHECK(nearest_or_all("bf16-flsh", names) == "the nearest known is 'bf16-flash'");
+    CHECK(nearest_or_all("fp46", names) == "the nearest known is 'fp64'");  // half of the letters are right
+    CHECK(nearest_or_all("f46", names) == "the nearest known is 'fp64'");
+    CHECK(nearest_or_all("bf16", names) == "expected one of fp64, fp32, bf16-flash");
+    CHECK(nearest_or_all("", names) == "expected one of fp64, fp32, bf16-flash");
+    CHECK(nearest_or_all("S", std::vector<std::string_view>{"io"}) == "expected one of io");
+    CHECK(nearest_or_all("x", std::vector<std::string>(40, "abc")).size() > 40 * 4);
+    CHECK(nearest_or_all("x", std::vector<std::string>(41, "abc")) == "expected one of the 41 known names");
 }
 
 TEST_CASE("edge shapes: no candidates, ties, long names") {

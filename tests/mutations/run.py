@@ -105,7 +105,7 @@ def parse_options(arguments):
     parser.add_argument("--sample", metavar="N", type=int, help="N of them, always the same, from every header if N allows")
     parser.add_argument("--seed", type=int, default=0, help="another sample")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--timeout", type=float, default=60, help="seconds a mutated test may run")
+    parser.add_argument("--timeout", type=float, default=240, help="seconds a mutated test may run")
     parser.add_argument("--cxx", default=os.environ.get("CXX", "c++"))
     return parser.parse_args(arguments)
 

@@ -12,6 +12,7 @@ CASES = (
     ("sdpa/B0", "B: got 0"), ("sdpa/D0", "D: got 0"), ("sdpa/H3_kv2", "kv"), ("sdpa/S9223372036854775808", "S: got"),
     ("sdpa/B4294967296_H4294967296_S4_D4", "B: got 4294967296"), ("sdpa/S4_S5", "S"),
     ("paper-880m/H4_g3", "mix_group"), ("sdpa fill=nrmal", "unknown fill 'nrmal'"), ("sdpa fill=", "fill"),
+    ("sdpa fill=foo", "unknown fill 'foo', expected one of "), ("sdpa S=4", "unknown key 'S', expected one of "),
     ("sdpa seed=-1", "seed"), ("sdpa seed=1e3", "seed"), ("sdpa io=fp8", "io"), ("sdpa mask=both", "mask"),
     ("sdpa eps=nan", "eps"), ("sdpa seed=1 seed=1", "seed"), ("sdpa/S8 document_starts=0,9", "document"),
     ("sdpa/S8 document_starts=", "document"), ("sdpa nonsense=1", "nonsense"), ("sdpa\n\x1b[2J", "\\x0a\\x1b[2J"))
@@ -47,6 +48,8 @@ def values(harness):
     for command in ("check", "diagnose", "identities", "shrink", "gradcheck"):
         for value in ("garbage", "io=fp99", "io=fp32 io=fp32", "io", "=", "acc=fp32;p=bf16"):
             judge(command, "--rounding", value, "rounding: ")
+        judge(command, "--rounding", "bf16", ("got 'bf16', expected one of fp64, fp32, ", "or pairs io=... acc=..."))
+        judge(command, "--rounding", "bf16-flsh", "the nearest known is 'bf16-flash'")
         judge(command, "--rounding", "", "--rounding: got ''")
 
 
@@ -71,6 +74,8 @@ def suites(harness):
     judge("gradcheck", "--only", "grad.qq", "grad.qq")
     judge("shrink", "--calls", "0", "--calls: got '0', expected an integer from 1 to 1000000")
     judge("shrink", "--tensor", "", "--tensor: got ''")
+    judge("shrink", "--tensor", "grad.kk", "--tensor: got 'grad.kk', the nearest known is 'grad.k'")
+    judge("shrink", "--tensor", "stage.logits", "--tensor: got 'stage.logits', expected one of out, grad.q, grad.k, grad.v")
     for value in ("nan", "-1", "x", ""):
         judge("identify", "--tolerance", value, f"--tolerance: got '{value}', expected a finite number of at least 0")
     for options, part in ((["--suite", "garbage"], "garbage"), (["--rounding", "garbage"], "got 'garbage'"),
@@ -80,6 +85,21 @@ def suites(harness):
     for options, part in ((["--rounding", "garbage"], "got 'garbage'"), (["--rounding", ""], "rounding"),
                           (["--al"], "the nearest known is '--all'"), (["more"], "more")):
         harness.expect(2, ["selftest", *options], part)
+
+
+def ignored(harness):
+    """Options that another one makes meaningless end with 2."""
+    def says(arguments, option, beside):
+        harness.expect(2, arguments, f"got {option} with {beside}, which ignores it, expected one of them")
+    for command in COMMANDS:
+        says([command, *REFERENCE, "--case", CASE, "--timeout", "5"], "--timeout", "--backend")
+        says([command, "--lib", "none", "--symbol", "f", "--dtype", "float32"], "--dtype", "--lib")
+    for command in ("check", "diagnose"):
+        says([command, *REFERENCE, "--case", CASE, "--seed", "0"], "--seed", "--case")
+        for option, value in (("--seed", "1"), ("--timeout", "60"), ("--dtype", "float64")):
+            says([command, "--results", "none", option, value], option, "--results")
+    for option, value in (("--timeout", "60"), ("--dtype", "float64")):
+        says(["identities", "--results", "none", "--case", CASE, option, value], option, "--results")
 
 
 def problems(harness):

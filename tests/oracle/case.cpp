@@ -184,7 +184,7 @@ TEST_CASE("case: errors, sizes") {
         const std::string sentence = refusal<ArgumentError>(text);
         CHECK_MESSAGE(sentence.find(part) != std::string::npos, text, ": ", sentence);
     };
-    says("", "case '': unknown profile '', the nearest known is");
+    says("", "case '': unknown profile '', expected one of ");
     says("sdpb/B1", "unknown profile 'sdpb', the nearest known is 'sdpa'");
     says("sdpa/", "got the size '', expected B, H, kv, S, D, cq, ck or g and a number");
     says("sdpa/B1_X3", "got the size 'X3'");
@@ -210,6 +210,8 @@ TEST_CASE("case: errors, keys and values") {
     says("sdpa fil=normal", "unknown key 'fil', the nearest known is 'fill'");
     says("sdpa pre.key_pading=left", "the nearest known is 'pre.key_padding'");
     says("sdpa heads=4", "unknown key 'heads'");
+    says("sdpa S=4", "unknown key 'S', expected one of fill, seed, io, ");
+    says("sdpa fill=foo", "unknown fill 'foo', expected one of ");
     says("sdpa normal", "got 'normal', expected key=value");
     says("sdpa seed=1 seed=2", "got the key 'seed' twice");
     says("sdpa fill=nrmal", "unknown fill 'nrmal', the nearest known is 'normal'");

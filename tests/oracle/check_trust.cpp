@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include <mta/oracle/backend_candidate.hpp>
 #include <mta/oracle/check.hpp>
+#include <mta/oracle/report.hpp>
 
 #include "judge_support.hpp"
 
@@ -140,6 +141,40 @@ TEST_CASE("exact rows that the io type cannot hold keep their tolerance") {
     options.rounding = parse_rounding("bf16-flash");
     CHECK(oracle::check(rounding(0), cases, options).verdict == CheckVerdict::agrees);
     CHECK(oracle::check(rounding(0.0078125), cases, options).exit_code() == 1);  // row 0: 2, exactly
+}
+
+TEST_CASE("power is that of every case that agrees, also of the largest among many small ones") {
+    const std::vector<const char*> small{"sdpa/B1_H1_S3_D4 seed=1", "sdpa/B1_H1_S3_D4 seed=2",
+                                         "sdpa/B1_H1_S3_D4 seed=3"};
+    auto options = plain_options();
+    options.power = true;
+    const auto alone = oracle::check(right(), cases_of({test::every_stage}), options);
+    auto first = small, last = small;
+    first.insert(first.begin(), test::every_stage);
+    last.push_back(test::every_stage);
+    for (const auto& all : {first, last}) {
+        const auto r = oracle::check(right(), cases_of(all), options);
+        CHECK(r.exit_code() == 0);
+        CHECK(r.trust.power->seen.size() >= alone.trust.power->seen.size());
+    }
+}
+
+TEST_CASE("the line that reproduces a case is quoted for a shell") {
+    const Problem p = make_problem(parse_case(weak));
+    const auto r = oracle::check(right(), {{"it's", [p] { return p; }, false}}, plain_options());
+    CHECK(r.cases.front().reproduce.starts_with("mta-oracle check --case 'it'\\''s'"));
+}
+
+TEST_CASE("gradients that are missing alone say how to owe none") {
+    const auto forward = changed([](std::size_t, Answer& a) {
+        std::erase_if(a.results.tensors, [](const auto& t) { return t.name.find("grad.") == 0; });
+    });
+    const auto r = oracle::check(forward, cases_of({test::every_stage}), plain_options());
+    CHECK(r.trust.reasons.front().ends_with("; --expect forward owes no gradients"));
+    CHECK(to_text(r).find("mistrusted: 1/1 cases agree, ") != std::string::npos);
+    const auto empty = changed([](std::size_t, Answer& a) { a.results.tensors.clear(); });
+    const auto none = oracle::check(empty, cases_of({test::every_stage}), plain_options());
+    CHECK(none.trust.reasons.front().find("--expect") == std::string::npos);
 }
 
 TEST_CASE("exact cases accept no error in exact rows") {

@@ -112,7 +112,8 @@ GROUPS = (usage, tolerances, paths, bad_configurations.configurations, bad_confi
           bad_cases.pocket_files, bad_cases.vector_folders, good_cases.suites, good_cases.options, good_cases.lists,
           good_cases.vectors, bad_candidates.libraries, bad_candidates.hostile, bad_candidates.wrong_numbers,
           bad_candidates.layouts, bad_candidates.effects, bad_results.outputs, bad_results.folders, bad_results.suite_files,
-          bad_results.exact, bad_options.cases, bad_options.values, bad_options.suites, bad_options.problems, bad_options.places)
+          bad_results.exact, bad_options.cases, bad_options.values, bad_options.suites, bad_options.ignored,
+          bad_options.problems, bad_options.places)
 
 
 def main(arguments):

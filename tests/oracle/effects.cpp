@@ -78,15 +78,15 @@ TEST_CASE("hand values: the line about taps, a matrix, a number and a picture") 
     Effect e{"pre.kernel", "mirrored on keys", "head 1, row 2", {0.12, -0.4, 1.07}, {1.07, -0.4, 0.12}};
     CHECK(e.label() == "effective taps");
     CHECK(e.text() ==
-          "pre.kernel, head 1, row 2 = 0.12 -0.40 1.07   expected 1.07 -0.40 0.12 (mirrored on keys)");
+          "pre.kernel, head 1, row 2 (mirrored on keys) = 0.12 -0.40 1.07   expected 1.07 -0.40 0.12");
     e.relation = "other";
     CHECK(e.text() == "pre.kernel, head 1, row 2 = 0.12 -0.40 1.07   expected 1.07 -0.40 0.12");
     e = {"post.mix", "transposed", "head 0", {1, 2}, {1, 3}};
     CHECK(e.label() == "effective mix");
-    CHECK(e.text() == "post.mix, head 0 = 1.00 2.00   expected 1.00 3.00 (transposed)");
+    CHECK(e.text() == "post.mix, head 0 (transposed) = 1.00 2.00   expected 1.00 3.00");
     e = {"scale", "scaled by 2", "", {0.5}, {0.25}};
     CHECK(e.label() == "effective scale");
-    CHECK(e.text() == "scale = 0.5   expected 0.25 (scaled by 2)");
+    CHECK(e.text() == "scale (scaled by 2) = 0.5   expected 0.25");
     e = {"mask", "causal, but with the next key", "", {}, {}};
     CHECK(e.text() == "mask: causal, but with the next key");
     CHECK(e.label() == "effective mask");
@@ -170,6 +170,16 @@ TEST_CASE("only stages that may be wrong are told of: the named one and those th
     CHECK(effects(candidate_of([](const Problem& p) { return layer_results<double>(p); }),
                   wrong("out", {"logits", "pre_conv", "pre_mix", "weights", "post_conv", "post_mix"}))
               .empty());
+}
+
+TEST_CASE("what follows no rule is not told of") {
+    const auto averaged = with_bug([](Problem& p) {
+        for (Index n = 0; n < p.k.size() / 2; ++n) {
+            const Index other = n + p.k.size() / 2;  // one batch row: the upper half of the heads
+            p.k.data()[n] = p.k.data()[other] = 0.5 * p.k.data()[n] + 0.5 * p.k.data()[other];
+        }
+    });
+    CHECK(effects(averaged, wrong("logits")).empty());
 }
 
 TEST_CASE("a factor alone is a scale before the softmax and a gain after it") {

@@ -234,6 +234,38 @@ TEST_CASE("without its neighbours a wrong stage is charged to all that may have 
     CHECK(blind.first_wrong->earlier.size() == 8);
 }
 
+TEST_CASE("a wrong tensor that no step computes is charged to no stage") {
+    oracle::TensorVerdict unknown;
+    unknown.name = "stage.unheard_of";
+    unknown.state = oracle::TensorVerdict::State::wrong;
+    const oracle::detail::Steps steps(fixture().p.config.attention);
+    REQUIRE(steps.of(unknown.name) < 0);
+    CHECK_FALSE(oracle::detail::find_first_wrong({unknown}, steps));
+    auto known = unknown;
+    known.name = "out";  // wrong from end to end alone
+    const auto first = oracle::detail::find_first_wrong({unknown, known}, steps);
+    REQUIRE(first);
+    CHECK(first->tensor == "out");
+}
+
+TEST_CASE("a perturbed run that is not finite widens the tolerance of its row, and of no other") {
+    const auto& f = fixture();
+    const oracle::detail::JudgedPositions judged(f.p);
+    for (const double deviation : {nan_value, inf, -inf}) {
+        Results exact, run;
+        exact.put(NamedTensor{"out", {2, 2}, {1, 2, 3, inf}});
+        run.put(NamedTensor{"out", {2, 2}, {deviation, 2, 3.5, inf}});
+        oracle::detail::Spread spread(exact);
+        spread.add(run);
+        spread.widen(run);
+        const auto t = spread.tolerances(judged, 1, 0x1p-24).at("out").values;
+        CHECK(t[0] == inf);
+        CHECK(std::isfinite(t[2]));
+        CHECK(t[2] > 0.5);
+        CHECK(oracle::detail::error_in_tolerances(1, 1, t[0]) == 0);
+    }
+}
+
 TEST_CASE("what agreed before the wrong stage is named, and how well") {
     const auto& f = fixture();
     const auto j = f.judged(test::model_results(f.p, fp32, deviation("pre.mix transposed")));

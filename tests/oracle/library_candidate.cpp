@@ -80,8 +80,8 @@ TEST_CASE("the right candidate gives every tensor, on every configuration") {
         CHECK(library_candidate(layout).reproduce.ends_with(
             flag == &LibraryOptions::strided ? " --strided" : " --misaligned"));
     }
-    CHECK(candidate.reproduce ==
-          "--lib " + candidate_path("right") + " --symbol my_mta_forward --backward-symbol my_mta_backward");
+    CHECK(candidate.reproduce == "--lib " + oracle::detail::shell_word(candidate_path("right")) +
+                                     " --symbol my_mta_forward --backward-symbol my_mta_backward");
     for (const auto& p : small_problems(io::DType::F32)) {
         const Answer answer = candidate.answer(p);
         CHECK(answer.sentence == "");

@@ -83,6 +83,22 @@ TEST_CASE("a failing report is one screen that names stage, bug, trust and how t
     CHECK(line_count(text) <= 40);
 }
 
+TEST_CASE("a case whose values are wrong is shown before one that fails a probe alone, and was asked") {
+    Report r = wrong_report();
+    CaseReport probe = r.cases.front();
+    probe.name = "probe";
+    probe.judgement = {};
+    r.cases.insert(r.cases.begin(), probe);
+    CHECK(r.shown() == &r.cases[1]);
+    CHECK(r.first_wrong_stage() == "pre_conv");
+    CHECK(has(to_text(r), "   (2 of 3 cases asked)\n"));
+    const Report many = report_on(wrong_model("pre.kernel flipped on the key axis"),
+                                  {test::every_stage, test::packed, test::packed, test::packed, test::packed,
+                                   test::packed, test::packed, test::packed});
+    CHECK(many.asked_cases == 6);
+    CHECK(many.shown_power);  // the shown case is among them, although it is the largest
+}
+
 TEST_CASE("an agreeing report says how closely and how far to trust it") {
     const std::string text = to_text(right_report());
     CHECK(has(text, "  worst             : "));
@@ -95,7 +111,7 @@ TEST_CASE("an agreeing report says how closely and how far to trust it") {
 TEST_CASE("what the wrong stage really computes stands below the bug, in the JSON document in full") {
     const std::string text = to_text(wrong_report());
     CHECK(has(text, "  effective taps    : pre.kernel, head "));
-    CHECK(has(text, " (mirrored on keys)\n"));
+    CHECK(has(text, " (mirrored on keys) = "));
     CHECK(text.find("effective") > text.find("consistent with"));
     const Json j = to_json(wrong_report());
     REQUIRE(j["effects"].size() == 1);

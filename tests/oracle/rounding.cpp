@@ -88,7 +88,11 @@ TEST_CASE("parse_rounding: errors name what is known") {
     says("bf16-flsh", "rounding: got 'bf16-flsh', the nearest known is 'bf16-flash'");
     says("ios=bf16", "rounding: got 'ios=bf16', the nearest known is 'io'");
     says("io=bf61", "rounding: io: got 'bf61', the nearest known is 'bf16'");
-    says("io=", "rounding: io: got '', the nearest known is 'fp64'");
+    says("io=", "rounding: io: got '', expected one of fp64, fp32, tf32, bf16, fp16");
+    says("bf16",
+         "rounding: got 'bf16', expected one of fp64, fp32, tf32, bf16-flash, fp16-flash, bf16-eager, "
+         "fp16-eager, or pairs io=... acc=...");
+    says("x=bf16", "rounding: got 'x=bf16', expected one of io, mul, acc, s, p, o, lse");
     says("io=bf16 io=bf16", "rounding: io: got it twice, expected it once");
 }
 

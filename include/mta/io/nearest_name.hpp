@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <mta/io/detail/text.hpp>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -51,6 +52,23 @@ std::string nearest_name(std::string_view name, const Names& candidates) {
         }
     }
     return nearest;
+}
+
+/// The end of an error sentence about an unknown name: "the nearest known is 'x'" where half of the letters or more
+/// are right, else "expected one of x, y", or how many there are where they are more than 40.
+template <class Names>
+std::string nearest_or_all(std::string_view name, const Names& candidates) {
+    constexpr std::size_t compared = 64, longest_list = 40;
+    const std::string nearest = nearest_name(name, candidates);
+    const std::string_view a = name.substr(0, compared), b = std::string_view(nearest).substr(0, compared);
+    if (!b.empty() && 2 * detail::edit_distance(a, b) <= std::max(a.size(), b.size()))
+        return "the nearest known is " + detail::in_quotes(nearest);
+    std::string all;
+    std::size_t count = 0;
+    for (const std::string_view candidate : candidates)
+        all += (count++ == 0 ? "" : ", ") + std::string(candidate);
+    return count > longest_list ? "expected one of the " + std::to_string(count) + " known names"
+                                : "expected one of " + all;
 }
 
 }  // namespace mta::io

@@ -57,7 +57,7 @@ class Checker {
         Prepared prepared;
         Results got;
     };
-    static constexpr std::size_t most_agreed = 8, most_failed = 6;
+    static constexpr std::size_t most_agreed = 2, most_failed = 6;
 
     std::vector<Prepared> prepare_some(std::size_t begin, std::size_t end) const {
         std::vector<Prepared> prepared(end - begin);
@@ -71,7 +71,7 @@ class Checker {
     void take(std::size_t at, Prepared& prepared) {
         CaseReport c;
         c.name = prepared.problem.name = cases_[at].name;
-        c.reproduce = "mta-oracle check --case '" + c.name + "'" +
+        c.reproduce = "mta-oracle check --case " + shell_word(c.name) +
                       (options_.arguments.empty() ? "" : " " + options_.arguments) +
                       (candidate_.reproduce.empty() ? "" : " " + candidate_.reproduce);
         const FewThreads few(prepared.problem);
@@ -107,15 +107,18 @@ class Checker {
         if (c.verdict == CheckVerdict::agrees && !c.trust.counts()) c.verdict = CheckVerdict::mistrusted;
     }
 
-    // The cheapest few cases see most bugs and tell most bugs apart; more of them cost more than they say.
-    static void keep(std::vector<Kept>& kept, std::size_t most, Prepared& prepared, const Results& got) {
+    // The cheapest few cases tell most bugs apart; more of them cost more than they say. The one that came first stays:
+    // the report shows it.
+    static void keep(std::vector<Kept>& kept, std::size_t most, Prepared& prepared, const Results& got,
+                     const std::string& first) {
         const auto size = [](const Problem& p) { return p.q.size() * p.sequence(); };
         const auto place = std::find_if(kept.begin(), kept.end(), [&](const Kept& k) {
             return size(k.prepared.problem) > size(prepared.problem);
         });
         if (kept.size() >= most && place == kept.end()) return;
         kept.insert(place, {std::move(prepared), got});
-        if (kept.size() > most) kept.pop_back();
+        if (kept.size() <= most) return;
+        kept.erase(kept.end() - (kept.back().prepared.problem.name == first ? 2 : 1));
     }
 
     void ask_more(CaseReport& c, std::size_t at, const Prepared& prepared) {
@@ -137,8 +140,13 @@ class Checker {
     }
 
     void remember(const CaseReport& c, Prepared& prepared, const Answer& answer) {
-        if (c.verdict == CheckVerdict::agrees) return keep(agreed_, most_agreed, prepared, answer.results);
+        if (c.verdict == CheckVerdict::agrees) {
+            if (options_.power && failed_.empty() && !power_.complete())
+                power_.look(prepared.problem, prepared.expected, names_of(answer.results));
+            return keep(agreed_, most_agreed, prepared, answer.results, "");
+        }
         if (c.judgement.agrees()) return;
+        if (failed_.empty()) first_failed_ = prepared.problem.name;
         if (const auto* worst = c.judgement.worst();
             !report_.map && worst->state != TensorVerdict::State::misshapen)
             report_.map = error_map(prepared.problem, answer.results, prepared.expected, *worst);
@@ -147,7 +155,7 @@ class Checker {
             const auto* v = c.judgement.find(t.name);
             return v == nullptr || v->state == TensorVerdict::State::misshapen;
         });
-        keep(failed_, most_failed, prepared, shaped);
+        keep(failed_, most_failed, prepared, shaped, first_failed_);
     }
 
     void finish();
@@ -160,6 +168,7 @@ class Checker {
     const CheckOptions& options_;
     PowerMeter power_;
     std::vector<Kept> agreed_, failed_;  // the cheapest first
+    std::string first_failed_;
     Report report_;
     std::size_t answered_ = 0;  // cases so far
     bool stopped_ = false;
@@ -187,10 +196,6 @@ inline void Checker::finish() {
 
 inline void Checker::measure_trust(const std::vector<CaseTrust>& agreed) {
     std::optional<Power> power;
-    for (std::size_t n = 0; options_.power && n < agreed_.size() && !power_.complete(); ++n) {
-        const auto& prepared = agreed_[n].prepared;
-        power_.look(prepared.problem, prepared.expected, names_of(agreed_[n].got));
-    }
     if (options_.power && !agreed_.empty()) power = power_.finish();
     report_.trust = trust_of_run(agreed, std::move(power));
     if (!report_.trust.trusted()) report_.verdict = CheckVerdict::mistrusted;
@@ -205,6 +210,7 @@ inline void Checker::explain() {
                 evidence.push_back({&k.prepared.problem, &k.got, &k.prepared.expected});
     const Diagnosis d = diagnose(evidence, options_.rounding);
     report_.diagnosed = true;
+    report_.asked_cases = evidence.size();
     report_.consistent_with = d.consistent_with;
     report_.next_best = d.next_best;
     if (!options_.power || report_.shown() == nullptr) return;

@@ -113,9 +113,8 @@ class ObjectReader {
     void finish() const {
         for (const auto& [key, value] : object_.items()) {
             const bool known = std::find(known_.begin(), known_.end(), key) != known_.end();
-            require<ConfigError>(known, where_, ": unknown key ", io::detail::in_quotes(key),
-                                 ", the nearest known is ",
-                                 io::detail::in_quotes(io::nearest_name(key, known_)));
+            require<ConfigError>(known, where_, ": unknown key ", io::detail::in_quotes(key), ", ",
+                                 io::nearest_or_all(key, known_));
         }
     }
 

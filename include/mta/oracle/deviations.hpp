@@ -74,9 +74,8 @@ inline const Bug& bug_named(std::string_view name) {
     std::vector<std::string> known;
     for (const auto& bug : bugs())
         known.push_back(bug.name);
-    throw ConfigError(sentence("deviation: unknown name ", io::detail::in_quotes(name),
-                               ", the nearest known is ",
-                               io::detail::in_quotes(io::nearest_name(name, known))));
+    throw ConfigError(sentence("deviation: unknown name ", io::detail::in_quotes(name), ", ",
+                               io::nearest_or_all(name, known)));
 }
 
 }  // namespace detail

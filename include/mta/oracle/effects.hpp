@@ -70,16 +70,16 @@ inline std::size_t first_shown(const std::vector<double>& found, const std::vect
 
 }  // namespace detail
 
-/// "pre.kernel, head 1, row 0 = 0.12 -0.40 1.07   expected 1.07 -0.40 0.12 (mirrored on keys)"
+/// "pre.kernel, head 1, row 0 (mirrored on keys) = 0.12 -0.40 1.07   expected 1.07 -0.40 0.12"
 inline std::string Effect::text() const {
     const std::string what = relation == "other" ? "" : " (" + relation + ")";
     if (found.empty()) return reading + ": " + relation;
     if (place.empty())
-        return detail::sentence(reading, " = ", check::detail::brief(found.front()), "   expected ",
-                                check::detail::brief(expected.front()), what);
+        return detail::sentence(reading, what, " = ", check::detail::brief(found.front()), "   expected ",
+                                check::detail::brief(expected.front()));
     const std::size_t first = detail::first_shown(found, expected);
-    return reading + ", " + place + " = " + detail::row_text(found, first) + "   expected " +
-           detail::row_text(expected, first) + what;
+    return reading + ", " + place + what + " = " + detail::row_text(found, first) + "   expected " +
+           detail::row_text(expected, first);
 }
 
 namespace detail {
@@ -110,11 +110,22 @@ inline bool small_enough(const CaseConfig& config, Index batch, Index S) {
     return S < 4096 && batch * config.attention.heads * S * S <= most;
 }
 
-// Scale and gain are read through the kernel of their side: one that is moved makes them say what it does.
+// Scale, mask and heads are read through the kernels: one that is moved makes them say what it does. A mix is read
+// through kernels as they are found.
 inline bool follows(const Reading& reading, const std::vector<Reading>& all) {
-    const char* kernel = reading.name == "scale" ? "pre.kernel" : reading.name == "gain" ? "post.kernel" : "";
-    return std::any_of(all.begin(), all.end(),
-                       [&](const auto& other) { return other.name == kernel && !other.as_expected; });
+    if (reading.name.ends_with(".kernel") || reading.name.ends_with(".mix")) return false;
+    return std::any_of(all.begin(), all.end(), [](const auto& other) {
+        return other.name.ends_with(".kernel") && !other.as_expected;
+    });
+}
+
+// Nothing is better than a word that may be wrong: readings through kernels that are not understood, that are not finite,
+// or heads that follow no rule.
+inline bool doubtful(const Reading& reading) {
+    const bool heads = reading.name.ends_with("_heads") && reading.classification == "other";
+    return heads || reading.classification.find("not understood") != std::string::npos ||
+           !std::all_of(reading.found.values.begin(), reading.found.values.end(),
+                        [](double x) { return std::isfinite(x); });
 }
 
 /// The readings of the stages that may be wrong, in the order of the pipeline.
@@ -149,7 +160,7 @@ inline std::vector<Reading> readings_of(const Candidate& candidate, const CaseCo
         {"gain", "context"},          {"value_heads", "context"}};
     std::vector<Reading> wrong;
     for (const auto& reading : r.list)
-        if (!reading.as_expected && !follows(reading, r.list) &&
+        if (!reading.as_expected && !follows(reading, r.list) && !doubtful(reading) &&
             std::any_of(std::begin(stage_of), std::end(stage_of),
                         [&](const auto& pair) { return reading.name == pair.first && may_be(pair.second); }))
             wrong.push_back(reading);

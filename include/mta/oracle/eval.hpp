@@ -55,8 +55,7 @@ inline void check_input_names(const io::SafetensorsFile& in, const MultiTokenAtt
     };
     for (const auto& t : in.tensors) {
         require<io::FileError>(contains(input_names, t.name), "input: unknown tensor ",
-                               io::detail::in_quotes(t.name), ", the nearest known is ",
-                               io::detail::in_quotes(io::nearest_name(t.name, input_names)));
+                               io::detail::in_quotes(t.name), ", ", io::nearest_or_all(t.name, input_names));
         if (!contains(used, t.name))
             notes.push_back(sentence("input: tensor ", io::detail::in_quotes(t.name),
                                      " is not read: the configuration has no such stage"));

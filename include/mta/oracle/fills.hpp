@@ -45,9 +45,8 @@ inline const Fill& fill_named(std::string_view name, std::string_view where = "f
         if (f.name == name) return f;
         names.push_back(f.name);
     }
-    throw ConfigError(detail::sentence(where, ": unknown fill ", io::detail::in_quotes(name),
-                                       ", the nearest known is ",
-                                       io::detail::in_quotes(io::nearest_name(name, names))));
+    throw ConfigError(detail::sentence(where, ": unknown fill ", io::detail::in_quotes(name), ", ",
+                                       io::nearest_or_all(name, names)));
 }
 
 /// Fills every tensor of the problem; shapes, configuration and dtype are there already.

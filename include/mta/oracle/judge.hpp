@@ -224,7 +224,7 @@ inline std::optional<FirstWrong> find_first_wrong(const std::vector<TensorVerdic
     }
     // Wrong from end to end alone: small local errors that added up. The first one stands for them.
     for (const auto& t : tensors)
-        if (wrong == nullptr && !t.agrees()) wrong = &t;
+        if (wrong == nullptr && !t.agrees() && steps.of(t.name) >= 0) wrong = &t;
     if (wrong == nullptr) return std::nullopt;
     const Index step = steps.of(wrong->name);
     FirstWrong first{steps.stage(step), wrong->name, steps.backward(step), {}, "", 0};

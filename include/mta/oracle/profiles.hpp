@@ -119,9 +119,8 @@ inline const Profile& profile(std::string_view name, std::string_view where = "p
         if (p.name == name) return p;
         names.push_back(p.name);
     }
-    throw ConfigError(detail::sentence(where, ": unknown profile ", io::detail::in_quotes(name),
-                                       ", the nearest known is ",
-                                       io::detail::in_quotes(io::nearest_name(name, names))));
+    throw ConfigError(detail::sentence(where, ": unknown profile ", io::detail::in_quotes(name), ", ",
+                                       io::nearest_or_all(name, names)));
 }
 
 }  // namespace mta::oracle

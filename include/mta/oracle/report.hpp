@@ -24,11 +24,15 @@ inline std::string to_text(const Report& r) {
     if (shown == nullptr) text += detail::agreement_text(r) + detail::trust_text(r);
     for (const auto& note : r.notes)
         text += detail::labelled("note", detail::shortened(note, 140));
-    const std::size_t weak = r.count(CheckVerdict::mistrusted);
+    std::size_t weak =
+        0;  // agree without having been able to fail; cases that lack tensors are another matter
+    for (const auto& c : r.cases)
+        weak += c.verdict == CheckVerdict::mistrusted && !c.trust.reasons.empty();
+    const std::size_t agreeing = r.count(CheckVerdict::agrees) + r.count(CheckVerdict::mistrusted);
     char seconds[32];
     std::snprintf(seconds, sizeof seconds, "%.1f", r.seconds);
-    text += sentence(name_of(r.verdict), ": ", r.count(CheckVerdict::agrees), "/", r.cases.size(),
-                     " cases agree, ", weak > 0 ? sentence(weak, " could not have failed, ") : "", seconds,
+    text += sentence(name_of(r.verdict), ": ", agreeing, "/", r.cases.size(), " cases agree, ",
+                     weak > 0 ? sentence(weak, " of them could not have failed, ") : "", seconds,
                      " s, exit code ", r.exit_code(), "\n");
     std::string ascii;
     for (const char c : text)

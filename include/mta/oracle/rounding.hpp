@@ -10,7 +10,7 @@
 //   o     context, norm and gate as they are kept between kernels, and their gradients; default: io
 //   lse   the row statistic that a backward pass recomputes the weights from; default: acc
 // Presets   fp64, fp32, tf32, bf16-flash, fp16-flash, bf16-eager, fp16-eager.
-// Errors    ConfigError: an unknown preset, key or precision (naming the nearest known).
+// Errors    ConfigError: an unknown preset, key or precision (naming the nearest known, or all).
 #pragma once
 
 #include <array>
@@ -131,9 +131,17 @@ inline Precision parse_precision(const std::string& name, const std::string& key
         if (name == text) return precision;
         known.emplace_back(text);
     }
-    throw ConfigError(sentence("rounding: ", key, ": got ", io::detail::in_quotes(name),
-                               ", the nearest known is ",
-                               io::detail::in_quotes(io::nearest_name(name, known))));
+    throw ConfigError(sentence("rounding: ", key, ": got ", io::detail::in_quotes(name), ", ",
+                               io::nearest_or_all(name, known)));
+}
+
+// `name` is what is unknown in the word: a preset, or the key of a pair.
+[[noreturn]] inline void refuse_rounding_word(const std::string& word, const std::string& name,
+                                              const std::vector<std::string>& known) {
+    const std::string expected = io::nearest_or_all(name, known);
+    const bool all = name == word && expected.starts_with("expected");
+    throw ConfigError(sentence("rounding: got ", io::detail::in_quotes(word), ", ", expected,
+                               all ? ", or pairs io=... acc=..." : ""));
 }
 
 }  // namespace detail
@@ -154,9 +162,8 @@ inline RoundingProfile parse_rounding(std::string_view text) {
         const std::string key = word.substr(0, equals);
         const auto at = std::find(keys.begin(), keys.end(), key) - keys.begin();
         const bool pair = equals != std::string::npos;
-        require<ConfigError>(pair && at < std::ssize(keys), "rounding: got ", io::detail::in_quotes(word),
-                             ", the nearest known is ",
-                             io::detail::in_quotes(io::nearest_name(pair ? key : word, pair ? keys : known)));
+        if (!pair || at == std::ssize(keys))
+            detail::refuse_rounding_word(word, pair ? key : word, pair ? keys : known);
         auto& member = given[static_cast<std::size_t>(at)];
         require<ConfigError>(!member, "rounding: ", key, ": got it twice, expected it once");
         member = detail::parse_precision(word.substr(equals + 1), key);

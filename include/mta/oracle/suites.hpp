@@ -69,8 +69,8 @@ inline std::vector<Case> suite(std::string_view name, const SuiteOptions& option
     for (const auto& s : suites)
         names.push_back(s.name);
     const auto found = std::find(names.begin(), names.end(), name);
-    require<ConfigError>(found != names.end(), "suite: unknown suite ", io::detail::in_quotes(name),
-                         ", the nearest known is ", io::detail::in_quotes(io::nearest_name(name, names)));
+    require<ConfigError>(found != names.end(), "suite: unknown suite ", io::detail::in_quotes(name), ", ",
+                         io::nearest_or_all(name, names));
     const Profile* wanted = options.profile.empty() ? nullptr : &profile(options.profile, "suite");
     std::vector<Case> cases;
     std::set<std::string> seen;

@@ -237,9 +237,12 @@ inline RunTrust trust_of_run(const std::vector<CaseTrust>& cases, std::optional<
         collect(c.broken, broken);
     }
     if (run.cases == 0) run.reasons.push_back("no case was judged");
+    const bool gradients_alone = std::all_of(missing.begin(), missing.end(),
+                                             [](const auto& name) { return name.starts_with("grad."); });
     if (lacking > 0)
-        run.reasons.push_back(detail::sentence("owed and not given in ", lacking, " of ", run.cases,
-                                               " cases: ", detail::joined(missing)));
+        run.reasons.push_back(detail::sentence(
+            "owed and not given in ", lacking, " of ", run.cases, " cases: ", detail::joined(missing),
+            gradients_alone ? "; --expect forward owes no gradients" : ""));
     if (breaking > 0)
         run.reasons.push_back(
             detail::sentence("identities fail in ", breaking, " of ", run.cases,

@@ -233,8 +233,8 @@ class KeyValues {
         std::vector<std::string> known{"fill", "seed", "io"};
         known.insert(known.end(), value_keys.begin(), value_keys.end());
         require<ConfigError>(std::find(known.begin(), known.end(), key) != known.end(), where_,
-                             ": unknown key ", io::detail::in_quotes(key), ", the nearest known is ",
-                             io::detail::in_quotes(io::nearest_name(key, known)));
+                             ": unknown key ", io::detail::in_quotes(key), ", ",
+                             io::nearest_or_all(key, known));
     }
 
     void change(Json& config, const std::string& key, const std::string& value) const {

@@ -4,6 +4,7 @@
 
 #include <mta/oracle/detail/probe_run.hpp>
 #include <mta/oracle/detail/textbook.hpp>
+#include <set>
 
 namespace mta::oracle::detail {
 
@@ -23,10 +24,8 @@ inline void require_causal(const ProbeRun& run) {
 }
 
 /// Tokens after which things are cut or changed: the first, the middle, the last but one.
-inline std::vector<Index> cuts(Index S) {
-    std::vector<Index> at{0, (S - 1) / 2, S - 2};
-    at.erase(std::unique(at.begin(), at.end()), at.end());
-    return at;
+inline std::set<Index> cuts(Index S) {
+    return {0, (S - 1) / 2, S - 2};
 }
 
 /// Calls f(element) for q, k and v of all tokens after t.

@@ -125,6 +125,13 @@ class ProbeRun {
         return tensor(results(forward_only), "out", p.q);
     }
 
+    /// The smallest subnormal of the inputs' type: what cancels is rounded to multiples of it.
+    double spacing_near_zero() const {
+        return lively.dtype == io::DType::F64   ? 0x1p-1074
+               : lively.dtype == io::DType::F32 ? 0x1p-149
+               : lively.dtype == io::DType::F16 ? 0x1p-24
+                                                : 0x1p-133;
+    }
     /// Accepted |difference| between outputs of this size that should be equal.
     double tolerance(double size) const {
         const auto dtype = lively.dtype;
@@ -132,7 +139,7 @@ class ProbeRun {
                              : dtype == io::DType::F32 ? 2e-4
                              : dtype == io::DType::F16 ? 1e-2
                                                        : 4e-2;
-        return options.relative.value_or(usual) * size;
+        return std::max(options.relative.value_or(usual) * size, 4 * spacing_near_zero());
     }
     /// Against what was computed here in double: float may mean tf32, whose roundings two runs have in common.
     double tolerance_to_double(double size) const {

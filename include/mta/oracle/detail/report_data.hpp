@@ -77,6 +77,8 @@ struct Report {
     std::vector<Explanation> consistent_with;  // best first
     std::optional<Explanation> next_best;
     bool diagnosed = false;
+    std::size_t asked_cases =
+        0;  // that the diagnosis looked at: the shown one and the cheapest of the others
     RunTrust trust;
     std::optional<Power> shown_power;  // of the case that a failing report shows, alone
     std::vector<std::string> notes;
@@ -86,11 +88,15 @@ struct Report {
 
     int exit_code() const { return static_cast<int>(oracle::exit_code(verdict)); }
 
-    /// The case that explains most: the first that crashed or broke memory, else the first mismatch. nullptr: none.
+    /// The case that explains most: the first that crashed or broke memory, else the first mismatch, of values rather
+    /// than of a probe. nullptr: none.
     const CaseReport* shown() const {
+        const auto worth = [](const CaseReport& c) {
+            return std::pair(c.verdict, c.verdict == CheckVerdict::mismatch && !c.judgement.agrees());
+        };
         const CaseReport* best = nullptr;
         for (const auto& c : cases)
-            if (c.failed() && (best == nullptr || c.verdict > best->verdict)) best = &c;
+            if (c.failed() && (best == nullptr || worth(c) > worth(*best))) best = &c;
         return best;
     }
     std::size_t count(CheckVerdict v) const {

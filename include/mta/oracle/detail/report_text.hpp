@@ -128,7 +128,11 @@ inline std::string explanation_text(const Explanation& e) {
 
 inline std::string consistent_text(const Report& r) {
     if (!r.diagnosed) return "";
-    const std::string next = r.next_best ? explanation_text(*r.next_best) : "none";
+    const bool some = r.next_best && r.next_best->cases > 0;  // one that explains no case explains nothing
+    const std::string next = (some ? explanation_text(*r.next_best) : "none") +
+                             (r.asked_cases < r.cases.size()
+                                  ? sentence("   (", r.asked_cases, " of ", r.cases.size(), " cases asked)")
+                                  : "");
     if (r.consistent_with.empty())
         return labelled("consistent with", "no known deviation   next best: " + next);
     std::string text;
@@ -175,7 +179,7 @@ inline std::string case_text(const Report& r, const CaseReport& c) {
     text += tensor_table(c.judgement);
     if (!c.judgement.agrees()) text += consistent_text(r);
     for (std::size_t n = 0; n < std::min<std::size_t>(3, r.effects.size()); ++n)
-        text += labelled(r.effects[n].label(), shortened(r.effects[n].text(), 140));
+        text += labelled(r.effects[n].label(), shortened(r.effects[n].text(), 160));
     text += identities_text(c.identities);
     if (r.shown_power) text += labelled("trust", power_text("this case detects", *r.shown_power));
     for (const auto& f : c.findings)

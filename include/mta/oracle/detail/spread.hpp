@@ -1,5 +1,9 @@
 // How far perturbed runs of the model stray from an exact one, and the tolerances that follow from it.
 // SPDX-License-Identifier: MIT
+//
+// Not finite  where a perturbed run is NaN or infinite and the exact one is not, any finite value is as good as
+//             another: the deviation is infinite, and so is the tolerance of that row. The same kind of not finite
+//             in both is no deviation.
 #pragma once
 
 #include <algorithm>
@@ -97,8 +101,13 @@ class Spread {
             const auto& got = perturbed.at(squares_[at].name).values;
             const auto& want = exact_.tensors[at].values;
             for (std::size_t n = 0; n < want.size(); ++n)
-                f(at, n, std::abs(got[n] - want[n]));
+                f(at, n, deviation_of(got[n], want[n]));
         }
+    }
+    static double deviation_of(double got, double want) {
+        if (got == want || (std::isnan(got) && std::isnan(want))) return 0;
+        const double deviation = std::abs(got - want);
+        return std::isnan(deviation) ? std::numeric_limits<double>::infinity() : deviation;
     }
     static double mean_square(const NamedTensor& squares, const JudgedPositions& judged) {
         double sum = 0, numbers = 0;
