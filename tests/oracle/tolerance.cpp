@@ -205,6 +205,23 @@ TEST_CASE("sparsemax's gradient carries the rounding of the mean that it subtrac
     CHECK(deviation < 4 * unit_roundoff(Precision::fp32) * 1000);
 }
 
+TEST_CASE("where rounding moves a score far, more runs are made") {
+    const auto runs_of = [](const char* text) {
+        const Problem p = make_problem(parse_case(text));
+        int runs = 0;
+        const auto run = [&](Arithmetic arithmetic, std::uint64_t = 0) {
+            ++runs;
+            return run_model(p, arithmetic);
+        };
+        const Results exact = run(Arithmetic::exact());
+        const oracle::detail::JudgedPositions judged(p);
+        oracle::detail::tolerances(run, exact, parse_rounding("bf16-eager"), judged, {});
+        return runs;
+    };
+    CHECK(runs_of("sdpa/B1_H1_S5_D4 seed=1 io=bf16") == 1 + 6 + 6);
+    CHECK(runs_of("sdpa/B1_H1_S5_D4 fill=below-mask seed=1 io=bf16") == 1 + 6 + 32);
+}
+
 TEST_CASE("a float error that moves a key out of sparsemax's support is no false alarm") {
     // Scores near -1e4, where a float's last place is 1e-3: the support of some rows is uncertain.
     const Problem p = make_problem(parse_case(
