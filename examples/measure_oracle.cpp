@@ -196,10 +196,11 @@ double reference_error(const Results& got, const Results& wide) {
         const auto &high = wide.at(t.name).values, &low = wide.at(t.name + ".low").values;
         double error = 0, size = 0;
         for (std::size_t n = 0; n < high.size(); ++n) {
-            error = std::max(error, std::abs((t.values[n] - high[n]) - low[n]));
+            const double difference = std::abs((t.values[n] - high[n]) - low[n]);
+            if (!(difference <= error)) error = difference;  // NaN stays
             size = std::max(size, std::abs(high[n]));
         }
-        if (size > 0) worst = std::max(worst, error / size);
+        if (size > 0 && !(error / size <= worst)) worst = error / size;
     }
     return worst;
 }
@@ -210,7 +211,8 @@ void print_reference(const Prepared& set) {
     for (const auto& p : set.problems) {
         const Results got = reference_results(p);
         double& worst = largest_score(got) < 1000 ? mild : steep;
-        worst = std::max(worst, reference_error(got, expected_results(p)));
+        const double error = reference_error(got, expected_results(p));
+        if (!(error <= worst)) worst = error;
     }
     std::printf("reference in double against long double: at most %.1e; %.1e where scores exceed 1000\n",
                 mild, steep);

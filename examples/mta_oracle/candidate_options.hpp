@@ -33,8 +33,8 @@ void add_rounding_option(CLI::App& command, std::string& rounding);
 /// The candidate that the options name; `who` begins error sentences: "shrink".
 oracle::Candidate candidate_of(const std::string& who, const CandidateArguments& arguments);
 
-/// A backend of this program, in float32, float64, or by default in that of the two that holds the inputs. Throws UnsupportedError where it was built without it; a problem
-/// that does not fit into memory is refused.
+/// A backend of this program, in float32, float64, or by default in that of the two that holds the inputs. Throws
+/// UnsupportedError where it was built without it; a problem that does not fit into memory is refused.
 oracle::Candidate named_backend(const std::string& who, const std::string& backend, const std::string& dtype);
 
 /// Throws ConfigError for the first option that was given beside one that ignores it: {"--dtype", given}.

@@ -205,6 +205,16 @@ TEST_CASE("sparsemax's gradient carries the rounding of the mean that it subtrac
     CHECK(deviation < 4 * unit_roundoff(Precision::fp32) * 1000);
 }
 
+TEST_CASE("a profile in double has tolerances of double for every tensor, gradients too") {
+    const auto fp64 = parse_rounding("fp64");
+    CHECK(oracle::detail::accumulator_only(fp64) == fp64);
+    const Expected e = expect(problem_of(test::every_stage), fp64);
+    for (const auto& t : e.tolerance.tensors) {
+        CAPTURE(t.name);
+        CHECK(largest(t) < 1e-11 * (largest(e.reference.at(t.name)) + 1e-6));
+    }
+}
+
 TEST_CASE("where rounding moves a score far, more runs are made") {
     const auto runs_of = [](const char* text) {
         const Problem p = make_problem(parse_case(text));

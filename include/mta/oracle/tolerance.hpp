@@ -88,7 +88,8 @@ inline RoundingProfile accumulator_only(const RoundingProfile& p) {
     const auto finer = [&](Precision stored) {
         return unit_roundoff(stored) < unit_roundoff(p.accumulate) ? stored : p.accumulate;
     };
-    return {finer(p.io), finer(p.multiply), p.accumulate, finer(p.scores), finer(p.weights), finer(p.lse)};
+    return {finer(p.io),      finer(p.multiply), p.accumulate, finer(p.scores),
+            finer(p.weights), finer(p.outputs),  finer(p.lse)};
 }
 
 constexpr double largest_half = 65504;
