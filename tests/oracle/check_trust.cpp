@@ -1,50 +1,17 @@
 // Tests of oracle/check.hpp, continued: what is trusted, what identities decide, exact cases.
 // SPDX-License-Identifier: MIT
-#include <mta/oracle/backend_candidate.hpp>
-#include <mta/oracle/check.hpp>
 #include <mta/oracle/report.hpp>
 
-#include "judge_support.hpp"
+#include "check_support.hpp"
 
 namespace mta_test_check_trust {
 namespace {
 
 using namespace mta;
 using namespace mta::oracle;
+using namespace mta::test;
 
-const RoundingProfile fp32 = parse_rounding("fp32");
 const char* const weak = "sdpa/B1_H1_S1_D4 fill=normal seed=1 io=fp32";
-
-std::vector<CheckCase> cases_of(const std::vector<const char*>& descriptors) {
-    std::vector<Case> cases;
-    for (const char* d : descriptors)
-        cases.push_back(parse_case(d));
-    return check_cases(cases);
-}
-
-CheckOptions plain_options() {
-    CheckOptions options;
-    options.rounding = fp32;
-    options.power = options.diagnose = false;
-    options.repeats = 0;
-    return options;
-}
-
-Candidate right() {
-    return backend_candidate<float>("reference float32", Reference{});
-}
-
-/// A candidate whose answer to case number n (counted from 0) is f(n, right answer).
-template <class F>
-Candidate changed(F f) {
-    auto calls = std::make_shared<std::size_t>(0);
-    return {"changed", "--lib ./x.so", [calls, f](const Problem& p) {
-                Answer answer = right().answer(p);
-                f((*calls)++, answer);
-                return answer;
-            }};
-}
-
 const std::vector<const char*> three{test::every_stage, test::exact_mask, test::packed};
 
 }  // namespace
