@@ -32,7 +32,9 @@ mta_find_eigen(MTA_WITHOUT_EIGEN)
 if(MTA_WITHOUT_EIGEN)
     message(FATAL_ERROR "${MTA_WITHOUT_EIGEN}")
 endif()
-mta_add_headers(mta mta version.hpp mta.hpp core/*.hpp ops/*.hpp layers/*.hpp fast/*.hpp check/*.hpp)
+mta_add_headers(
+    mta mta version.hpp mta.hpp core/*.hpp ops/*.hpp layers/*.hpp fast/*.hpp check/*.hpp optim/*.hpp models/*.hpp tasks/*.hpp
+)
 target_link_libraries(mta INTERFACE Eigen3::Eigen)
 if(MTA_OPENMP)
     mta_find_openmp()
@@ -43,13 +45,18 @@ if(MTA_OPENMP)
     endif()
 endif()
 
-# mta::<room> on top of `base`, with the third-party target `library`, unless `problem` says why not.
+# mta::<room> on top of `base`, with the third-party target `library` and further rooms after `problem`, which says why
+# there is no such target.
 function(mta_add_room_target room base library problem)
     if(NOT TARGET ${base} AND NOT problem)
         set(problem "target ${base} is missing")
     endif()
     if(NOT problem)
-        mta_add_headers(mta_${room} ${room} "${room}/*.hpp" "${room}/*.h")
+        set(headers "${room}/*.hpp" "${room}/*.h")
+        foreach(more IN LISTS ARGN)
+            list(APPEND headers "${more}/*.hpp")
+        endforeach()
+        mta_add_headers(mta_${room} ${room} ${headers})
         target_link_libraries(mta_${room} INTERFACE ${base} ${library})
     elseif(PROJECT_IS_TOP_LEVEL)
         message(FATAL_ERROR "mta::${room}: ${problem}")
@@ -59,7 +66,7 @@ function(mta_add_room_target room base library problem)
 endfunction()
 
 mta_find_json(MTA_WITHOUT_JSON)
-mta_add_room_target(io mta nlohmann_json::nlohmann_json "${MTA_WITHOUT_JSON}")
+mta_add_room_target(io mta nlohmann_json::nlohmann_json "${MTA_WITHOUT_JSON}" train)
 mta_find_crypto(MTA_WITHOUT_CRYPTO)
 # Candidates are loaded with dlopen, in a process and on a thread of their own.
 mta_add_room_target(oracle mta_io "OpenSSL::Crypto;${CMAKE_DL_LIBS};pthread" "${MTA_WITHOUT_CRYPTO}")

@@ -1,4 +1,4 @@
-// Every operation, layer, fast twin and check; files (io) and the oracle are included by themselves.
+// Every operation, layer, model, optimizer, task, fast twin and check; io, oracle and train are included by themselves.
 // SPDX-License-Identifier: MIT
 //
 // Written by tests/hygiene/check.py --write-umbrella and compared with its output by the tests.

@@ -18,8 +18,12 @@ MAY_INCLUDE = {
     "check": {"check", "core"},
     "io": {"io", "core"},
     "oracle": {"oracle", "check", "fast", "layers", "io", "ops", "core"},
+    "optim": {"optim", "core"},
+    "models": {"models", "layers", "ops", "core"},
+    "tasks": {"tasks", "core"},
+    "train": {"train", "models", "optim", "tasks", "layers", "io", "ops", "core"},
 }
-HAND_WRITTEN_JSON = {"io", "oracle"}
+HAND_WRITTEN_JSON = {"io", "oracle", "train"}
 # Slow to compile, or missing from the compilers that are supported.
 HEAVY = re.compile(r"^(nlohmann/.*|iostream|sstream|fstream|regex|stb.*)$")
 FORBIDDEN = re.compile(r"^(format|ranges|source_location)$")
@@ -28,7 +32,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 LEAST_MUTATIONS = 5
 UMBRELLA = "include/mta/mta.hpp"
-UMBRELLA_ROOMS = ("check", "core", "fast", "layers", "ops")
+UMBRELLA_ROOMS = ("check", "core", "fast", "layers", "models", "ops", "optim", "tasks")
 
 
 def includes(tree, path):
@@ -65,7 +69,7 @@ def include_order(tree):
 
 
 def light_includes(tree):
-    """JSON, streams and regex stay in io and oracle; Eigen comes through core; no C++20 header that g++ 12 lacks."""
+    """JSON, streams and regex stay in io, oracle and train; Eigen comes through core; no C++20 header that g++ 12 lacks."""
     for path in tree.below("include/mta"):
         room = room_of(path)
         for number, _, name in includes(tree, path):
@@ -73,7 +77,7 @@ def light_includes(tree):
             if FORBIDDEN.match(name):
                 yield f"{where} nothing that g++ 12 or clang 14 lacks"
             elif HEAVY.match(name) and room not in HAND_WRITTEN_JSON:
-                yield f"{where} it in the rooms io and oracle only"
+                yield f"{where} it in the rooms io, oracle and train only"
             elif EIGEN.match(name) and room != "core":
                 yield f"{where} Eigen through mta/core/tensor.hpp"
 
@@ -99,9 +103,10 @@ def enough_mutations(tree):
 
 
 def mirror(tree):
-    """Every header has its twins: tests for all rooms, docs for ops and layers, fixtures and mutations for ops."""
+    """Every header has its twins: tests for all rooms, docs for what models are made of, fixtures and mutations for ops."""
     twins = {room: ["tests/{room}/{stem}.cpp"] for room in MAY_INCLUDE}
-    twins["layers"] += ["docs/layers/{stem}.md"]
+    for room in ("layers", "models", "optim", "tasks", "train"):
+        twins[room] += [f"docs/{room}/{{stem}}.md"]
     twins["ops"] += ["docs/ops/{stem}.md", "tests/golden/ops/{stem}.py", "tests/golden/ops/{stem}.safetensors",
                      "tests/mutations/ops/{stem}.json"]
     for room, patterns in twins.items():
@@ -155,7 +160,7 @@ def umbrella_text(tree):
     paths = [path for room in UMBRELLA_ROOMS for path in tree.below(f"include/mta/{room}", ".hpp")
              if "/detail/" not in path]
     lines = [
-        "// Every operation, layer, fast twin and check; files (io) and the oracle are included by themselves.",
+        "// Every operation, layer, model, optimizer, task, fast twin and check; io, oracle and train are included by themselves.",
         "// SPDX-License-Identifier: MIT",
         "//",
         "// Written by tests/hygiene/check.py --write-umbrella and compared with its output by the tests.",
@@ -167,7 +172,7 @@ def umbrella_text(tree):
 
 
 def umbrella(tree):
-    """mta.hpp includes every header of core, ops, layers, fast and check, and nothing else."""
+    """mta.hpp includes every header of the rooms that need Eigen alone, and nothing else."""
     if UMBRELLA not in tree or tree.text(UMBRELLA) != umbrella_text(tree):
         yield f"{UMBRELLA}: got another list of headers than the folders hold, expected the output of " \
               "'python3 tests/hygiene/check.py --write-umbrella'"
