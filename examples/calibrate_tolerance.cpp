@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: MIT
 //
 //     calibrate-tolerance --suite smoke --seeds 50 --rounding fp32 [--lib ./libright.so --symbol my_mta_forward
-//         --backward-symbol my_mta_backward] [--model]
+//         --backward-symbol my_mta_backward] [--fast | --model]
 //
 // Prints quantiles over all tensors of all cases of the largest error / tolerance, end to end and locally, and how
 // many runs (one case with one seed) had an element beyond 1: false alarms.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <mta/fast/multi_token_attention.hpp>
 #include <mta/oracle/backend_candidate.hpp>
 #include <mta/oracle/check.hpp>
 #include <mta/oracle/suites.hpp>
@@ -22,7 +23,7 @@ using namespace mta;
 struct Arguments {
     std::string suite = "smoke", rounding = "fp32", library, symbol, backward_symbol;
     std::uint64_t seeds = 10, first = 1;
-    bool model = false, verbose = false;
+    bool fast = false, model = false, verbose = false;
 };
 
 struct Tally {
@@ -56,6 +57,7 @@ void print_quantiles(const char* name, std::vector<double>& errors) {
 
 oracle::Candidate candidate_of(const Arguments& a, const oracle::RoundingProfile& rounding) {
     if (a.model) return oracle::model_candidate({}, rounding, /*stages=*/true);
+    if (a.fast) return oracle::backend_candidate<float>("fast float32", Fast{});
     if (a.library.empty()) return oracle::backend_candidate<float>("reference float32", Reference{});
     oracle::LibraryOptions library;
     library.path = a.library, library.symbol = a.symbol, library.backward_symbol = a.backward_symbol;
@@ -99,6 +101,7 @@ int main(int argc, char** argv) {
     app.add_option("--lib", a.library, "a library with the C interface; default: the reference in float32");
     app.add_option("--symbol", a.symbol, "its forward function");
     app.add_option("--backward-symbol", a.backward_symbol, "its backward function");
+    app.add_flag("--fast", a.fast, "the fast path in float32");
     app.add_flag("--model", a.model, "the model, rounding as the profile says");
     app.add_flag("--verbose", a.verbose, "name every run that is beyond the tolerance");
     CLI11_PARSE(app, argc, argv);
