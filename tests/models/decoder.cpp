@@ -147,7 +147,7 @@ TEST_CASE("decoder: independent values of the loss in training") {
 }
 
 TEST_CASE("decoder: complex step") {
-    for (const auto& named : golden_decoders()) {
+    for (const auto& named : tiny_decoders()) {
         CAPTURE(named.name);
         const auto c = random_decoder(named.config, 2, 5, named.call, 3);
         const auto exact = check::complex_step_gradients(c.d_logits, c.params, [&](const auto& params) {
@@ -171,7 +171,7 @@ TEST_CASE("decoder: adjoint") {
 }
 
 TEST_CASE("decoder: edge shapes") {
-    for (const auto& named : golden_decoders()) {
+    for (const auto& named : tiny_decoders()) {
         CAPTURE(named.name);
         const auto nothing = random_decoder(named.config, 0, 4, named.call);
         CHECK(nothing.forward().logits.size() == 0);

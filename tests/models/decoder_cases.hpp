@@ -140,6 +140,30 @@ inline std::vector<NamedDecoder> golden_decoders() {
             {"mta_exact", exact_decoder(), {}}};
 }
 
+/// Two decoders with few parameters and, together, every kind of stage: for derivatives one parameter at a time.
+inline std::vector<NamedDecoder> tiny_decoders() {
+    AttentionCall packed;
+    packed.documents = Documents(std::vector<Index>{0, 2});
+    MultiTokenAttentionConfig stages = every_stage(), exact;
+    stages.post = {2, 3, KeyPadding::both, 2};
+    exact.mask = MaskRule::exact;
+    exact.pre = {2, 2, KeyPadding::left, 0};
+    exact.gate = GateKind::scalar;
+    const auto tied = standard_decoder({.vocabulary = 5, .width = 4, .layers = 2, .heads = 2, .hidden = 3});
+    const auto untied = standard_decoder({.vocabulary = 4,
+                                          .width = 5,
+                                          .layers = 2,
+                                          .heads = 2,
+                                          .kv_heads = 1,
+                                          .head_dim = 4,
+                                          .hidden = 3,
+                                          .norm_eps = 1e-2,
+                                          .rotary = {.layout = RotaryLayout::half_split, .theta = 50},
+                                          .tied_embeddings = false});
+    return {{"tied", with_multi_token_attention(tied, stages, std::vector<Index>{1}), packed},
+            {"untied", with_multi_token_attention(untied, exact), {}}};
+}
+
 /// The parameters of a golden case, or (`kind` "grads") their gradients.
 inline DecoderParams<double> golden_params(const Golden& golden, const NamedDecoder& named,
                                            const std::string& kind) {
