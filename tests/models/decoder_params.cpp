@@ -234,9 +234,9 @@ TEST_CASE("decoder_params: errors") {
     CHECK_NOTHROW(check_decoder_params(params, config));
     auto wrong = params;
     wrong.layers[1].feed_forward.w2.weight = zeros<double>(14, 16);
-    CHECK_THROWS_WITH_AS(check_decoder_params(wrong, config),
-                         "layers.1.feed_forward.w2.weight: got shape [14, 16], expected shape [16, 14]",
-                         ShapeError);
+    CHECK_THROWS_WITH_AS(
+        check_decoder_params(wrong, config),
+        "decoder: layers.1.feed_forward.w2.weight: got shape [14, 16], expected shape [16, 14]", ShapeError);
     wrong = params;
     wrong.layers[0].attention.mta.gate.reset();
     CHECK_THROWS_WITH_AS(check_decoder_params(wrong, config),
