@@ -45,6 +45,10 @@ TEST_CASE("answer_errors: hand values") {
     const auto logits = tensor_of({0, 1, 3, 2, -5, -4, 1, 0, 0, -1, 2, 3, 0, 7, 0, 7, 7, 0}, 3, 3, 2);
     const auto targets = table<std::int32_t>(3, 3, {1, 0, 1, 0, 1, 0, 0, 1, 0});
     check_counts(answer_errors(logits, targets, table<float>(3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 1})), 3, 9, 2, 3);
+    // A right sequence after a wrong one is right.
+    const auto first_wrong = table<std::int32_t>(3, 3, {0, 0, 1, 0, 0, 1, 1, 1, 0});
+    check_counts(answer_errors(logits, first_wrong, table<float>(3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 1})), 1, 9, 1,
+                 3);
     // Masked: the first token of all, the errors of sequence 1; weights other than 1 count once.
     const auto masked = answer_errors(logits, targets, table<float>(3, 3, {0, 1, 3, 1, 0, 0, 0, 1, 1}));
     check_counts(masked, 0, 5, 0, 3);
