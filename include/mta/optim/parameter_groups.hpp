@@ -100,15 +100,15 @@ std::string nearest_parameter(std::string_view pattern, const Params& params) {
             const std::size_t distance = pattern_distance(pattern, name);
             if (distance >= smallest) return;
             smallest = distance;
-            nearest = name;
+            nearest = std::string(name);
         },
         params);
     return nearest;
 }
 
 inline void check_rule_value(const ParameterRule& rule, std::string_view what, double value) {
-    require<ValueError>(value >= 0 && std::isfinite(value), "parameter groups: rule '", rule.pattern,
-                        "': ", what, ": got ", value, ", expected finite and at least 0");
+    require<ValueError>(value >= 0 && std::isfinite(value), "parameter groups: ", what, " for ", rule.pattern,
+                        ": got ", value, ", expected finite and at least 0");
 }
 
 }  // namespace detail
@@ -126,9 +126,9 @@ void check_rules(const ParameterGroups& groups, const Params& params) {
             params);
         if (found) continue;
         const std::string nearest = detail::nearest_parameter(rule.pattern, params);
-        require<ValueError>(false, "parameter groups: pattern: got '", rule.pattern,
-                            "', which matches no parameter, expected one that does; ",
-                            nearest.empty() ? "there are no parameters" : "the nearest is '" + nearest + "'");
+        require<ValueError>(false, "parameter groups: pattern: got ", rule.pattern,
+                            ", which matches no parameter, expected one that does",
+                            nearest.empty() ? "" : "; the nearest is ", nearest);
     }
 }
 
