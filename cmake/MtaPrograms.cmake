@@ -25,6 +25,15 @@ if(MTA_STB_INCLUDE_DIR)
     target_include_directories(mta_options SYSTEM INTERFACE "${MTA_STB_INCLUDE_DIR}")
 endif()
 
+# FastDense then multiplies matrices with the BLAS that CMake finds. Its threads would compete with ours: run the programs
+# with OPENBLAS_NUM_THREADS=1 (or that library's own word for it).
+option(MTA_BLAS "Use a BLAS library for Eigen's matrix products in this project's own programs" OFF)
+if(MTA_BLAS)
+    find_package(BLAS REQUIRED)
+    target_compile_definitions(mta_options INTERFACE EIGEN_USE_BLAS)
+    target_link_libraries(mta_options INTERFACE BLAS::BLAS)
+endif()
+
 # Most of a source's compile time goes into the headers' functions, which every source compiles anew: twenty at once
 # take a third of the time, and 2 GB. Off, one changed file compiles sooner.
 option(MTA_UNITY_BUILD "Compile this project's own programs up to 24 sources at a time" ON)

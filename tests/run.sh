@@ -14,13 +14,14 @@
 #   pytorch     a PyTorch implementation is judged through the C interface; skipped where there is no torch
 #               (tests/run.sh pytorch installs it into MTA_VENV, default ~/.cache/mta-venv: 5 GB, some minutes)
 #   clang       dev with clang++                                                           (only --all)
+#   tsan        core and the fast path under the thread sanitizer, clang++ with Archer     (only --all)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 source cmake/prerequisites.sh
 
 QUICK=(dev hygiene)
 DEFAULT=(dev hygiene headers consumers mutations no-openmp native asan pytorch)
-ALL=("${DEFAULT[@]}" clang)
+ALL=("${DEFAULT[@]}" clang tsan)
 MUTATION_SAMPLE=8
 
 usage() {
@@ -100,6 +101,24 @@ leg_clang() {
         return 0
     fi
     configure_preset clang && build_targets clang all && run_tests clang
+}
+
+# A deliberate race must be found first, so that silence means something.
+leg_tsan() {
+    local archer
+    archer=$(find /usr/lib/llvm-*/lib -name libarcher.so 2>/dev/null | sort | tail -n 1)
+    if ! command -v clang++ >/dev/null 2>&1 || [ -z "$archer" ]; then
+        echo "skipped: no clang++ or no libarcher.so on this machine (Debian: clang libomp-dev)"
+        return 0
+    fi
+    export OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=66"
+    local race=build/tsan/race
+    configure_preset tsan && build_targets tsan mta_test_core mta_test_fast &&
+        clang++ -O1 -g1 -fsanitize=thread -fopenmp tests/support/race.cpp -o "$race" || return 1
+    "$race" >"$race.log" 2>&1
+    [ $? -eq 66 ] || { echo "a deliberate race was not reported, see $race.log" >&2; return 1; }
+    "$race" --without >"$race.log" 2>&1 || { echo "a race was reported where there is none, see $race.log" >&2; return 1; }
+    OMP_NUM_THREADS=4 run_tests tsan '^(core|fast)\.'
 }
 
 # Runs one leg, remembers its seconds and whether it failed.
