@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <mta/fast/dense_backend.hpp>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/train/block_search_task.hpp>
 #include <mta/train/interrupt.hpp>
@@ -57,7 +58,7 @@ train::RunEnd train_session(const RunConfig& config, const train::RunDirectory& 
     if (config.double_precision)
         return session_with<double, DecoderBackend<Reference, ReferenceDense>>(config, directory, options,
                                                                                quiet);
-    return session_with<float, DecoderBackend<Fast, ReferenceDense>>(config, directory, options, quiet);
+    return session_with<float, DecoderBackend<Fast, FastDense>>(config, directory, options, quiet);
 }
 
 }  // namespace mta::program

@@ -9,7 +9,8 @@
 // Units     tokens: rows of E; logits: dimensionless (cross_entropy.hpp makes the loss).
 // Traps     1. Logits at position s judge the token at s + 1; nothing here shifts them.
 //           2. Positions are 0, 1, ..., also where packed documents begin.
-//           3. checkpoint_activations keeps one tensor per block; backward then computes each block again from it
+//           3. With wanted positions the logits are (1, R, V), those of all positions otherwise are not computed.
+//           4. checkpoint_activations keeps one tensor per block; backward then computes each block again from it
 //              with the same call, so that dropout repeats its bits, and returns the same bits as without.
 // Errors    ShapeError: parameters or d_logits of another shape, a saved of another configuration, no tokens.
 //           ValueError: a token that is not in the vocabulary.
@@ -58,16 +59,38 @@ void check_decoder(const Tokens& tokens, const DecoderParams<Scalar>& params, co
     require(tokens.dimension(1) >= 1, "decoder: tokens: got a sequence length of 0, expected at least 1");
 }
 
+template <class Tokens>
+void check_wanted(const WantedPositions& wanted, const Tokens& tokens) {
+    if (!wanted) return;
+    for (std::size_t r = 0; r < wanted->size(); ++r) {
+        const Index least = r == 0 ? 0 : (*wanted)[r - 1] + 1;
+        require<ValueError>((*wanted)[r] >= least && (*wanted)[r] < tokens.size(), "decoder: wanted[", r,
+                            "]: got ", (*wanted)[r], ", expected ascending positions from ", least,
+                            " to below the ", tokens.size(), " tokens");
+    }
+}
+
+// Positions of the last block's output: none are left out before it.
+inline WantedPositions wanted_of_block(const WantedPositions& wanted, Index l, const DecoderConfig& config) {
+    return l + 1 == config.layers ? wanted : WantedPositions{};
+}
+
 template <class Saved, class Tokens>
-void check_decoder_saved(const Saved& saved, const Tokens& tokens, const DecoderConfig& config) {
+void check_decoder_saved(const Saved& saved, const Tokens& tokens, const DecoderConfig& config,
+                         const WantedPositions& wanted) {
     const Index blocks = config.checkpoint_activations ? 0 : config.layers;
     require(static_cast<Index>(saved.inputs.size()) == config.layers + 1, "decoder: saved.inputs: got ",
             saved.inputs.size(), ", expected ", config.layers + 1, " as decoder_forward saves");
     require(static_cast<Index>(saved.layers.size()) == blocks, "decoder: saved.layers: got ",
             saved.layers.size(), ", expected ", blocks, " as decoder_forward saves for this configuration");
-    for (const auto& x : saved.inputs)
-        require_same_shape("decoder: saved.inputs", x.dimensions(),
-                           std::array<Index, 3>{tokens.dimension(0), tokens.dimension(1), config.width});
+    for (const auto& x : saved.inputs) {
+        const bool last = &x == &saved.inputs.back() && wanted;
+        require_same_shape(
+            "decoder: saved.inputs", x.dimensions(),
+            std::array<Index, 3>{last ? 1 : tokens.dimension(0),
+                                 last ? static_cast<Index>(wanted->size()) : tokens.dimension(1),
+                                 config.width});
+    }
 }
 
 }  // namespace detail
@@ -75,15 +98,17 @@ void check_decoder_saved(const Saved& saved, const Tokens& tokens, const Decoder
 /// Returns the logits and what decoder_backward needs.
 template <TensorOf<2> Tokens, class Scalar, class Attention = Reference, class Dense = ReferenceDense>
 auto decoder_forward(const Tokens& tokens, const DecoderParams<Scalar>& params, const DecoderConfig& config,
-                     const DecoderBackend<Attention, Dense>& backend = {}, const AttentionCall& call = {})
+                     const DecoderBackend<Attention, Dense>& backend = {}, const AttentionCall& call = {},
+                     const WantedPositions& wanted = {})
     -> DecoderResult<Scalar, AttentionSavedOf<Attention, Scalar>> {
     detail::check_decoder(tokens, params, config);
+    detail::check_wanted(wanted, tokens);
     DecoderResult<Scalar, AttentionSavedOf<Attention, Scalar>> result;
     auto& inputs = result.saved.inputs;
     inputs.push_back(embedding_forward(tokens, params.tok_embeddings));
     for (Index l = 0; l < config.layers; ++l) {
         auto block = decoder_layer_forward(inputs.back(), params.layers[static_cast<std::size_t>(l)], config,
-                                           l, backend, call);
+                                           l, backend, call, detail::wanted_of_block(wanted, l, config));
         inputs.push_back(std::move(block.out));
         if (!config.checkpoint_activations) result.saved.layers.push_back(std::move(block.saved));
     }
@@ -96,11 +121,13 @@ template <TensorOf<2> Tokens, class Scalar, class Attention = Reference, class D
 Tensor<Scalar, 3> decoder_logits(const Tokens& tokens, const DecoderParams<Scalar>& params,
                                  const DecoderConfig& config,
                                  const DecoderBackend<Attention, Dense>& backend = {},
-                                 const AttentionCall& call = {}) {
+                                 const AttentionCall& call = {}, const WantedPositions& wanted = {}) {
     detail::check_decoder(tokens, params, config);
+    detail::check_wanted(wanted, tokens);
     auto x = embedding_forward(tokens, params.tok_embeddings);
     for (Index l = 0; l < config.layers; ++l)
-        x = decoder_layer_forward(x, params.layers[static_cast<std::size_t>(l)], config, l, backend, call)
+        x = decoder_layer_forward(x, params.layers[static_cast<std::size_t>(l)], config, l, backend, call,
+                                  detail::wanted_of_block(wanted, l, config))
                 .out;
     return decoder_head<Dense>(x, params.norm, decoder_output_params(params), config);
 }
@@ -109,35 +136,36 @@ namespace detail {
 
 // The gradients of one block; computes what was not saved.
 template <class Scalar, class Attention, class Dense, class AttentionSaved>
-DecoderLayerGrads<Scalar> decoder_block_backward(const Tensor<Scalar, 3>& d_out,
-                                                 const DecoderParams<Scalar>& params,
-                                                 const DecoderConfig& config, Index l,
-                                                 const DecoderBackend<Attention, Dense>& backend,
-                                                 const AttentionCall& call,
-                                                 const DecoderSaved<Scalar, AttentionSaved>& saved) {
+DecoderLayerGrads<Scalar> decoder_block_backward(
+    const Tensor<Scalar, 3>& d_out, const DecoderParams<Scalar>& params, const DecoderConfig& config, Index l,
+    const DecoderBackend<Attention, Dense>& backend, const AttentionCall& call,
+    const DecoderSaved<Scalar, AttentionSaved>& saved, const WantedPositions& wanted) {
     const auto at = static_cast<std::size_t>(l);
     const auto& x = saved.inputs[at];
     const auto& layer = params.layers[at];
     if (!config.checkpoint_activations)
-        return decoder_layer_backward(d_out, x, layer, config, l, backend, call, saved.layers[at]);
-    const auto again = decoder_layer_forward(x, layer, config, l, backend, call).saved;
-    return decoder_layer_backward(d_out, x, layer, config, l, backend, call, again);
+        return decoder_layer_backward(d_out, x, layer, config, l, backend, call, saved.layers[at], wanted);
+    const auto again = decoder_layer_forward(x, layer, config, l, backend, call, wanted).saved;
+    return decoder_layer_backward(d_out, x, layer, config, l, backend, call, again, wanted);
 }
 
 }  // namespace detail
 
 /// Takes d_logits, then forward's arguments and what forward saved. Returns fresh gradients of every parameter.
 template <TensorOf<3> DLogits, TensorOf<2> Tokens, class Scalar, class Attention, class Dense>
-DecoderParams<Scalar> decoder_backward(
-    const DLogits& d_logits, const Tokens& tokens, const DecoderParams<Scalar>& params,
-    const DecoderConfig& config, const DecoderBackend<Attention, Dense>& backend, const AttentionCall& call,
-    const DecoderSaved<Scalar, AttentionSavedOf<Attention, Scalar>>& saved) {
+DecoderParams<Scalar> decoder_backward(const DLogits& d_logits, const Tokens& tokens,
+                                       const DecoderParams<Scalar>& params, const DecoderConfig& config,
+                                       const DecoderBackend<Attention, Dense>& backend,
+                                       const AttentionCall& call,
+                                       const DecoderSaved<Scalar, AttentionSavedOf<Attention, Scalar>>& saved,
+                                       const WantedPositions& wanted = {}) {
     detail::check_decoder(tokens, params, config);
-    detail::check_decoder_saved(saved, tokens, config);
-    require_same_shape("decoder: d_logits", d_logits.dimensions(),
-                       std::array<Index, 3>{tokens.dimension(0), tokens.dimension(1), config.vocabulary});
+    detail::check_wanted(wanted, tokens);
+    detail::check_decoder_saved(saved, tokens, config, wanted);
     const RmsNormConfig norm{.eps = config.norm_eps};
     const auto& last = saved.inputs.back();
+    require_same_shape("decoder: d_logits", d_logits.dimensions(),
+                       std::array<Index, 3>{last.dimension(0), last.dimension(1), config.vocabulary});
     DecoderParams<Scalar> g;
     g.layers.resize(params.layers.size());
     auto output = Dense::linear_backward(d_logits, Dense::rms_norm_forward(last, params.norm, norm),
@@ -146,7 +174,8 @@ DecoderParams<Scalar> decoder_backward(
     g.norm = std::move(top.d_params);
     auto d_x = std::move(top.d_x);
     for (Index l = config.layers; l-- > 0;) {
-        auto block = detail::decoder_block_backward(d_x, params, config, l, backend, call, saved);
+        auto block = detail::decoder_block_backward(d_x, params, config, l, backend, call, saved,
+                                                    detail::wanted_of_block(wanted, l, config));
         g.layers[static_cast<std::size_t>(l)] = std::move(block.d_params);
         d_x = std::move(block.d_x);
     }

@@ -19,7 +19,9 @@
 #include <mta/layers/dense_backend.hpp>
 #include <mta/models/decoder_params.hpp>
 #include <mta/models/detail/activations.hpp>
+#include <optional>
 #include <utility>
+#include <vector>
 
 namespace mta {
 
@@ -59,12 +61,16 @@ struct DecoderAfterAttention {
     Tensor<Scalar, 3> gate, up;  // w1 u and w3 u, (B, S, F)
 };
 
+/// Positions whose outputs are wanted, as b S + s, ascending; all positions when absent. Where a loss counts few tokens,
+/// the last block needs its second half, and the head, at these alone: results have the shape (1, R, ...) then.
+using WantedPositions = std::optional<std::vector<Index>>;
+
 /// What decoder_layer_backward wants to see again, apart from x.
 template <class Scalar, class AttentionSaved>
 struct DecoderLayerSaved {
     DecoderHeads<Scalar> heads;
     AttentionSaved attention;
-    Tensor<Scalar, 3> attended, middle, gate, up;  // as in DecoderAfterAttention
+    Tensor<Scalar, 3> attended, middle, gate, up;  // as in DecoderAfterAttention, at the wanted positions
 };
 
 /// The block's output, and what its backward needs.
@@ -101,11 +107,16 @@ DecoderHeads<ScalarOf<X>> decoder_heads(const X& x, const DecoderLayerParams<Sca
 template <class Dense = ReferenceDense, TensorOf<3> X, TensorOf<4> A>
 DecoderAfterAttention<ScalarOf<X>> decoder_after_attention(const X& x, const A& attention_out,
                                                            const DecoderLayerParams<ScalarOf<X>>& params,
-                                                           const DecoderConfig& config) {
+                                                           const DecoderConfig& config,
+                                                           const WantedPositions& wanted = {}) {
     DecoderAfterAttention<ScalarOf<X>> r;
     r.attended = detail::merge_heads(attention_out);
+    if (wanted) r.attended = detail::gather_tokens(r.attended, *wanted);
     r.middle = Dense::linear_forward(r.attended, params.attention.wo);
-    detail::add_to(r.middle, x);
+    if (wanted)
+        detail::add_to(r.middle, detail::gather_tokens(x, *wanted));
+    else
+        detail::add_to(r.middle, x);
     const auto u = Dense::rms_norm_forward(r.middle, params.ffn_norm, RmsNormConfig{.eps = config.norm_eps});
     r.gate = Dense::linear_forward(u, params.feed_forward.w1);
     r.up = Dense::linear_forward(u, params.feed_forward.w3);
@@ -114,18 +125,19 @@ DecoderAfterAttention<ScalarOf<X>> decoder_after_attention(const X& x, const A& 
     return r;
 }
 
-/// Block number `layer` of a decoder. x: (B, S, d).
+/// Block number `layer` of a decoder. x: (B, S, d); out likewise, or (1, R, d) at the wanted positions.
 template <class Scalar, class Attention, class Dense>
 auto decoder_layer_forward(const Tensor<Scalar, 3>& x, const DecoderLayerParams<Scalar>& params,
                            const DecoderConfig& config, Index layer,
-                           const DecoderBackend<Attention, Dense>& backend, const AttentionCall& call)
+                           const DecoderBackend<Attention, Dense>& backend, const AttentionCall& call,
+                           const WantedPositions& wanted = {})
     -> DecoderLayerResult<Scalar, AttentionSavedOf<Attention, Scalar>> {
     static_assert(AttentionBackend<Attention, Scalar> && DenseBackend<Dense, Scalar>);
     const auto& attention = config.attention[static_cast<std::size_t>(layer)];
     auto heads = decoder_heads<Dense>(x, params, config);
     auto attended =
         backend.attention.forward(heads.q, heads.k, heads.v, params.attention.mta, attention, call);
-    auto after = decoder_after_attention<Dense>(x, attended.out, params, config);
+    auto after = decoder_after_attention<Dense>(x, attended.out, params, config, wanted);
     return {std::move(after.out),
             {std::move(heads), std::move(attended.saved), std::move(after.attended), std::move(after.middle),
              std::move(after.gate), std::move(after.up)}};
@@ -187,20 +199,24 @@ auto decoder_layer_backward(const Tensor<Scalar, 3>& d_out, const Tensor<Scalar,
                             const DecoderLayerParams<Scalar>& params, const DecoderConfig& config,
                             Index layer, const DecoderBackend<Attention, Dense>& backend,
                             const AttentionCall& call,
-                            const DecoderLayerSaved<Scalar, AttentionSavedOf<Attention, Scalar>>& saved)
-    -> DecoderLayerGrads<Scalar> {
+                            const DecoderLayerSaved<Scalar, AttentionSavedOf<Attention, Scalar>>& saved,
+                            const WantedPositions& wanted = {}) -> DecoderLayerGrads<Scalar> {
     const auto& attention = config.attention[static_cast<std::size_t>(layer)];
     DecoderLayerGrads<Scalar> g;
     const auto d_h = detail::feed_forward_backward<Dense>(d_out, params, config, saved, g.d_params);
     auto wo = Dense::linear_backward(d_h, saved.attended, params.attention.wo);
     g.d_params.attention.wo = std::move(wo.d_params);
+    if (wanted) wo.d_x = detail::scatter_tokens(wo.d_x, *wanted, x.dimension(0), x.dimension(1));
     auto a = backend.attention.backward(detail::split_heads(wo.d_x, config.head_width()), saved.heads.q,
                                         saved.heads.k, saved.heads.v, params.attention.mta, attention, call,
                                         saved.attention);
     g.d_params.attention.mta = std::move(a.d_params);
     const DecoderHeads<Scalar> d_heads{std::move(a.d_q), std::move(a.d_k), std::move(a.d_v)};
     g.d_x = detail::decoder_heads_backward<Dense>(d_heads, x, params, config, g.d_params);
-    detail::add_to(g.d_x, d_h);
+    if (wanted)
+        detail::scatter_add_to(g.d_x, d_h, *wanted);
+    else
+        detail::add_to(g.d_x, d_h);
     return g;
 }
 

@@ -51,6 +51,27 @@ struct StepReport {
     double loss = 0, learning_rate = 0, gradient_norm = 0;
 };
 
+/// The positions that a loss counts, with their targets and weights (1, R). The others' logits are not needed.
+struct CountedTokens {
+    WantedPositions positions = std::vector<Index>{};
+    Tensor<std::int64_t, 2> targets;
+    Tensor<double, 2> mask;
+
+    template <class Batch>
+    explicit CountedTokens(const Batch& batch) {
+        for (Index n = 0; n < batch.mask.size(); ++n)
+            if (batch.mask.data()[n] != 0) positions->push_back(n);
+        const auto count = static_cast<Index>(positions->size());
+        targets = Tensor<std::int64_t, 2>(Index{1}, count);
+        mask = Tensor<double, 2>(Index{1}, count);
+        for (Index r = 0; r < count; ++r) {
+            const Index n = (*positions)[static_cast<std::size_t>(r)];
+            targets(0, r) = static_cast<std::int64_t>(batch.targets.data()[n]);
+            mask(0, r) = static_cast<double>(batch.mask.data()[n]);
+        }
+    }
+};
+
 namespace detail {
 
 inline void require_finite(std::int64_t step, std::string_view what, double value) {
@@ -70,13 +91,16 @@ StepReport train_step(const Batch& batch, DecoderParams<Scalar>& params,
                              .step = static_cast<std::uint64_t>(completed),
                              .training = true};
     StepReport report;
-    auto forward = decoder_forward(batch.tokens, params, model, backend, call);
+    const CountedTokens counted(batch);
+    auto forward = decoder_forward(batch.tokens, params, model, backend, call, counted.positions);
     report.loss = static_cast<double>(
-        backend.dense.cross_entropy_forward(forward.logits, batch.targets, batch.mask).loss);
+        backend.dense.cross_entropy_forward(forward.logits, counted.targets, counted.mask).loss);
     detail::require_finite(completed + 1, "loss", report.loss);
     const auto d_logits =
-        backend.dense.cross_entropy_backward(Scalar(1), forward.logits, batch.targets, batch.mask).d_logits;
-    auto grads = decoder_backward(d_logits, batch.tokens, params, model, backend, call, forward.saved);
+        backend.dense.cross_entropy_backward(Scalar(1), forward.logits, counted.targets, counted.mask)
+            .d_logits;
+    auto grads = decoder_backward(d_logits, batch.tokens, params, model, backend, call, forward.saved,
+                                  counted.positions);
     report.gradient_norm = training.clip ? clip_gradients(grads, *training.clip, training.groups)
                                          : global_norm(grads, training.groups);
     detail::require_finite(completed + 1, "gradient norm", report.gradient_norm);
@@ -138,8 +162,13 @@ class Trainer {
         for (Index first = 0; first < training_.validation_samples; first += training_.batch) {
             const Index count = std::min(training_.batch, training_.validation_samples - first);
             const auto batch = task_.test_batch(first, count);
-            const auto logits = decoder_logits(batch.tokens, params_, model_, backend_);
-            errors += answer_errors(logits, batch.targets, batch.mask);
+            const CountedTokens counted(batch);
+            const auto logits =
+                decoder_logits(batch.tokens, params_, model_, backend_, {}, counted.positions);
+            errors += answer_errors(
+                mta::detail::scatter_tokens(logits, *counted.positions, batch.tokens.dimension(0),
+                                            batch.tokens.dimension(1)),
+                batch.targets, batch.mask);
         }
         return {{"token_error", errors.token_error()}, {"sequence_error", errors.sequence_error()}};
     }
