@@ -3,7 +3,8 @@
 SPDX-License-Identifier: MIT
 
 Around the paper's 880M shape at S = 1024, one axis at a time: forward and backward, medians of runs between which the
-machine's multiply-add peak is measured in the same process. Needs the worker of compare_pytorch.py; --png needs matplotlib.
+machine's multiply-add peak is measured in the same process; thread counts
+alternate. Needs the worker of compare_pytorch.py; --png needs matplotlib.
 """
 
 import argparse
@@ -28,30 +29,42 @@ def label(axis, shape):
     return f"{shape['Cq']}x{shape['Ck']}" if axis == "kernel" else str(shape[axis])
 
 
-def measure(options, shape, threads):
-    worker = Worker("fast", [options.worker, *(str(n) for n in (
+def measure(options, shape):
+    """One result per thread count; the runs of the counts alternate, each beside a peak of its own."""
+    workers = {threads: Worker("fast", [options.worker, *(str(n) for n in (
         shape["B"], shape["H"], shape["H"], shape["S"], shape["D"], shape["Cq"], shape["Ck"], shape["group"], threads))])
-    worker.ask("both")
-    memory = worker.ask("memory")
-    times, peaks = [], []
+        for threads in options.threads}
+    times, peaks, memory = ({threads: [] for threads in workers} for _ in range(3))
+    for threads, worker in workers.items():
+        worker.ask("both")
+        memory[threads] = worker.ask("memory")
     for _ in range(options.runs):
-        times.append(worker.ask("both"))
-        peaks.append(worker.ask("peak"))
-    workspace = worker.ask("workspace")
-    worker.close()
+        for threads, worker in workers.items():
+            times[threads].append(worker.ask("both"))
+            peaks[threads].append(worker.ask("peak"))
     numbers = (shape["B"], shape["H"], shape["H"], shape["D"], shape["Cq"], shape["Ck"], shape["group"])
     work = 2e-9 * multiply_adds(numbers, shape["S"])["both"]
-    seconds = statistics.median(times)
-    return {"threads": threads, "shape": shape, "seconds": seconds, "spread": [min(times), max(times)],
-            "share": work / seconds / statistics.median(peaks), "peak": statistics.median(peaks),
-            "workspace": workspace, "memory": memory}
+    results = []
+    for threads, worker in workers.items():
+        seconds, peak = statistics.median(times[threads]), statistics.median(peaks[threads])
+        results.append({"threads": threads, "shape": shape, "seconds": seconds,
+                        "spread": [min(times[threads]), max(times[threads])], "share": work / seconds / peak, "peak": peak,
+                        "workspace": worker.ask("workspace"), "memory": memory[threads]})
+        worker.close()
+    return results
 
 
-def print_row(axis, result):
-    low, high = result["spread"]
-    print(f"  {axis} = {label(axis, result['shape']):6} {result['threads']} threads  {result['seconds']:8.4f} s "
-          f"({low:.4f} to {high:.4f})  {result['share']:6.1%} of the peak ({result['peak']:.0f} GFLOP/s)  "
-          f"workspace {result['workspace']:.0f} MiB, process {result['memory']:.0f} MiB", flush=True)
+def print_rows(axis, results):
+    for result in results:
+        low, high = result["spread"]
+        print(f"  {axis} = {label(axis, result['shape']):6} {result['threads']} threads  {result['seconds']:8.4f} s "
+              f"({low:.4f} to {high:.4f})  {result['share']:6.1%} of the peak ({result['peak']:.0f} GFLOP/s)  "
+              f"workspace {result['workspace']:.0f} MiB, process {result['memory']:.0f} MiB", flush=True)
+    first, last = results[0], results[-1]
+    if last["threads"] != first["threads"]:
+        faster, peaks = first["seconds"] / last["seconds"], last["peak"] / first["peak"]
+        print(f"  {axis} = {label(axis, first['shape']):6} {faster:.2f} times faster with {last['threads']} threads than with "
+              f"{first['threads']}: {faster / peaks:.0%} of the peak's own {peaks:.2f}", flush=True)
 
 
 def draw(results, path):
@@ -80,14 +93,19 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)
+    parser.add_argument("--saved", type=Path, metavar="JSON", help="draws what an earlier run wrote; measures nothing")
     options = parser.parse_args()
-    results = {}
+    if options.saved and not options.png:
+        parser.error("got --saved without --png, expected the picture's name")
+    if options.saved:
+        draw(json.loads(options.saved.read_text()), options.png)
+        return 0
+    results = {axis: [] for axis in options.axes}
     for axis in options.axes:
-        results[axis] = []
         for change in AXES[axis]:
-            for threads in options.threads:
-                results[axis].append(measure(options, BASE | change, threads))
-                print_row(axis, results[axis][-1])
+            rows = measure(options, BASE | change)
+            print_rows(axis, rows)
+            results[axis] += rows
     if options.json:
         options.json.write_text(json.dumps(results))
     if options.png:

@@ -17,8 +17,12 @@
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
 #include <mta/fast/attention_cache.hpp>
+#include <mta/fast/dense_backend.hpp>
+#include <mta/fast/linear.hpp>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/fast/online_softmax.hpp>
+#include <mta/fast/rms_norm.hpp>
+#include <mta/fast/swiglu.hpp>
 #include <mta/layers/attention_backend.hpp>
 #include <mta/layers/initialisers.hpp>
 #include <mta/layers/multi_token_attention.hpp>
