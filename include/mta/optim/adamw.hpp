@@ -19,6 +19,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <mta/core/require.hpp>
@@ -29,6 +30,9 @@
 #include <string_view>
 #include <type_traits>
 #include <vector>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace mta {
 
@@ -79,6 +83,20 @@ inline void check_config(const AdamWConfig& c) {
 
 namespace detail {
 
+// x[n] <- sqrt(x[n]), correctly rounded. std::sqrt may set errno, so compilers leave a loop of it scalar: four at a
+// time, named, make the whole step two to five times as fast.
+template <class Scalar>
+void square_roots(Scalar* x, Index count) {
+    Index n = 0;
+#if defined(__SSE2__)
+    if constexpr (std::is_same_v<Scalar, float>)
+        for (; n + 4 <= count; n += 4)
+            _mm_storeu_ps(x + n, _mm_sqrt_ps(_mm_loadu_ps(x + n)));
+#endif
+    for (; n < count; ++n)
+        x[n] = std::sqrt(x[n]);
+}
+
 // The numbers of one tensor's update.
 template <class Scalar>
 struct AdamWFactors {
@@ -102,11 +120,23 @@ struct AdamWFactors {
 template <class Scalar>
 void adamw_update(const AdamWFactors<Scalar>& c, const Scalar* g, Scalar* x, Scalar* m, Scalar* v,
                   Index count) {
-    for (Index n = 0; n < count; ++n) {
-        m[n] = c.keep_first * m[n] + c.add_first * g[n];
-        v[n] = c.keep_second * v[n] + c.add_second * g[n] * g[n];
+    constexpr Index strip = 256;  // roots are taken strip by strip, so that they stay in the first cache
+    std::array<Scalar, strip> root;
+    for (Index first = 0; first < count; first += strip) {
+        const Index end = std::min(strip, count - first);
+        for (Index n = 0; n < end; ++n) {
+            const Index at = first + n;
+            m[at] = c.keep_first * m[at] + c.add_first * g[at];
+            v[at] = c.keep_second * v[at] + c.add_second * g[at] * g[at];
+            root[static_cast<std::size_t>(n)] = v[at];
+        }
+        square_roots(root.data(), end);
         // One subtraction, so that a small decay is not rounded away as it would be in 1 - lr wd.
-        x[n] -= c.decay * x[n] + c.rate * m[n] / (std::sqrt(v[n]) * c.root_scale + c.eps);
+        for (Index n = 0; n < end; ++n) {
+            const Index at = first + n;
+            x[at] -=
+                c.decay * x[at] + c.rate * m[at] / (root[static_cast<std::size_t>(n)] * c.root_scale + c.eps);
+        }
     }
 }
 

@@ -100,7 +100,7 @@ std::string nearest_parameter(std::string_view pattern, const Params& params) {
             const std::size_t distance = pattern_distance(pattern, name);
             if (distance >= smallest) return;
             smallest = distance;
-            nearest = name;
+            nearest = std::string(name);
         },
         params);
     return nearest;
@@ -126,9 +126,9 @@ void check_rules(const ParameterGroups& groups, const Params& params) {
             params);
         if (found) continue;
         const std::string nearest = detail::nearest_parameter(rule.pattern, params);
-        require<ValueError>(false, "parameter groups: pattern: got '", rule.pattern,
-                            "', which matches no parameter, expected one that does; ",
-                            nearest.empty() ? "there are no parameters" : "the nearest is '" + nearest + "'");
+        require<ValueError>(false, "parameter groups: pattern: got ", rule.pattern,
+                            ", which matches no parameter, expected one that does",
+                            nearest.empty() ? "" : "; the nearest is ", nearest);
     }
 }
 
