@@ -22,6 +22,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
 #include <mta/optim/detail/chunks.hpp>
@@ -71,14 +72,12 @@ inline void check_config(const AdamWConfig& c) {
         require<ValueError>(value >= 0 && value < 1, "adamw: ", name, ": got ", value,
                             ", expected at least 0 and below 1");
     };
-    const auto not_negative = [](std::string_view name, double value) {
-        require<ValueError>(value >= 0 && std::isfinite(value), "adamw: ", name, ": got ", value,
-                            ", expected finite and at least 0");
-    };
     beta("beta1", c.beta1);
     beta("beta2", c.beta2);
-    not_negative("eps", c.eps);
-    not_negative("weight_decay", c.weight_decay);
+    require<ValueError>(c.eps > 0 && std::isfinite(c.eps), "adamw: eps: got ", c.eps,
+                        ", expected finite and above 0");
+    require<ValueError>(c.weight_decay >= 0 && std::isfinite(c.weight_decay), "adamw: weight_decay: got ",
+                        c.weight_decay, ", expected finite and at least 0");
 }
 
 namespace detail {
@@ -104,8 +103,7 @@ struct AdamWFactors {
     Scalar rate;                                            // lr / (1 - b1^t)
     Scalar decay;                                           // lr wd
     Scalar root_scale;                                      // 1 / sqrt(1 - b2^t)
-    Scalar eps;
-
+    Scalar eps;                                             // never 0: an element without gradients stays
     AdamWFactors(const AdamWConfig& c, const ParameterSettings& settings, double lr, std::int64_t t)
         : keep_first(static_cast<Scalar>(c.beta1)),
           add_first(static_cast<Scalar>(1 - c.beta1)),
@@ -114,7 +112,7 @@ struct AdamWFactors {
           rate(static_cast<Scalar>(lr * settings.lr_scale / (1 - std::pow(c.beta1, static_cast<double>(t))))),
           decay(static_cast<Scalar>(lr * settings.lr_scale * settings.weight_decay)),
           root_scale(static_cast<Scalar>(1 / std::sqrt(1 - std::pow(c.beta2, static_cast<double>(t))))),
-          eps(static_cast<Scalar>(c.eps)) {}
+          eps(std::max(static_cast<Scalar>(c.eps), std::numeric_limits<Scalar>::min())) {}
 };
 
 template <class Scalar>

@@ -107,8 +107,8 @@ std::string nearest_parameter(std::string_view pattern, const Params& params) {
 }
 
 inline void check_rule_value(const ParameterRule& rule, std::string_view what, double value) {
-    require<ValueError>(value >= 0 && std::isfinite(value), "parameter groups: rule '", rule.pattern,
-                        "': ", what, ": got ", value, ", expected finite and at least 0");
+    require<ValueError>(value >= 0 && std::isfinite(value), "parameter groups: ", what, " for ", rule.pattern,
+                        ": got ", value, ", expected finite and at least 0");
 }
 
 }  // namespace detail

@@ -1,16 +1,13 @@
-// Block search as a task that Trainer trains on: batches, errors, configuration.
+// Block search as a task that Trainer trains on: batches and configuration.
 // SPDX-License-Identifier: MIT
 //
-// Source   The toy task of arXiv:2504.00927, Sec. 4.1; the samples are tasks/block_search.hpp's.
-// Errors   of validation, as fractions: token_error of the counted tokens, sequence_error of the answers (wrong when
-//          any of their tokens is), both with the right answer's earlier tokens given (teacher forcing).
+// Source  The toy task of arXiv:2504.00927, Sec. 4.1; the samples are tasks/block_search.hpp's.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <mta/tasks/block_search.hpp>
 #include <mta/train/json_fields.hpp>
-#include <mta/train/metrics_log.hpp>
 #include <string_view>
 #include <utility>
 
@@ -45,8 +42,6 @@ struct JsonFields<BlockSearchConfig> {
 /// The task of one configuration; see TrainingTask in trainer.hpp.
 class BlockSearchTask {
   public:
-    using Errors = BlockSearchErrors;
-
     /// Throws ValueError when no samples can be made.
     explicit BlockSearchTask(BlockSearchConfig config) : config_{config} { mta::check_config(config_); }
 
@@ -59,13 +54,6 @@ class BlockSearchTask {
     }
     BlockSearchBatch test_batch(std::int64_t first, Index count) const {
         return block_search_batch(config_, BlockSearchSplit::test, first, count);
-    }
-    template <TensorOf<3> Logits>
-    Errors errors(const Logits& logits, const BlockSearchBatch& batch) const {
-        return block_search_errors(logits, batch);
-    }
-    NamedNumbers report(const Errors& errors) const {
-        return {{"token_error", errors.token_error()}, {"sequence_error", errors.sequence_error()}};
     }
 
   private:

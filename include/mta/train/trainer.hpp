@@ -20,6 +20,7 @@
 #include <mta/optim/adamw.hpp>
 #include <mta/optim/clip_gradients.hpp>
 #include <mta/optim/schedule.hpp>
+#include <mta/tasks/answer_errors.hpp>
 #include <mta/train/checkpoint.hpp>
 #include <mta/train/decoder_json.hpp>
 #include <mta/train/metrics_log.hpp>
@@ -34,17 +35,15 @@ struct TrainingError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// What can be trained on: batches {tokens, targets, mask} (B, S), a pure function of the first sample's index; and
-/// errors of logits on a batch, which add up and are reported as named numbers.
+/// What can be trained on: batches {tokens, targets, mask} (B, S), each a pure function of the first sample's index.
 template <class T>
-concept TrainingTask = requires(const T& task, const Tensor<float, 3>& logits, typename T::Errors& errors) {
+concept TrainingTask = requires(const T& task) {
     { task.vocabulary() } -> std::convertible_to<Index>;
     { task.config_json() } -> std::convertible_to<Json>;
     { task.training_batch(std::int64_t{}, Index{}).tokens } -> TensorOf<2>;
     { task.training_batch(std::int64_t{}, Index{}).targets } -> TensorOf<2>;
     { task.training_batch(std::int64_t{}, Index{}).mask } -> TensorOf<2>;
-    {errors += task.errors(logits, task.test_batch(std::int64_t{}, Index{}))};
-    { task.report(errors) } -> std::convertible_to<NamedNumbers>;
+    { task.test_batch(std::int64_t{}, Index{}).tokens } -> TensorOf<2>;
 };
 
 /// What one update computed.
@@ -132,15 +131,17 @@ class Trainer {
         return report;
     }
 
-    /// The task's errors on the first validation_samples of its test split, without dropout.
+    /// Errors on the first validation_samples of the test split, without dropout, as fractions: of the counted tokens,
+    /// and of the answers, which are wrong when any of their tokens is. Every token is predicted from the right ones.
     NamedNumbers validate() const {
-        typename Task::Errors errors{};
+        AnswerErrors errors;
         for (Index first = 0; first < training_.validation_samples; first += training_.batch) {
             const Index count = std::min(training_.batch, training_.validation_samples - first);
             const auto batch = task_.test_batch(first, count);
-            errors += task_.errors(decoder_logits(batch.tokens, params_, model_, backend_), batch);
+            const auto logits = decoder_logits(batch.tokens, params_, model_, backend_);
+            errors += answer_errors(logits, batch.targets, batch.mask);
         }
-        return task_.report(errors);
+        return {{"token_error", errors.token_error()}, {"sequence_error", errors.sequence_error()}};
     }
 
     void save(const std::filesystem::path& path) const {

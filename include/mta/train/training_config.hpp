@@ -27,10 +27,10 @@ namespace mta::train {
 struct TrainingConfig {
     std::int64_t steps = 1000;  // updates
     Index batch = 64;           // sequences per update
-    ScheduleConfig schedule;
-    AdamWConfig adamw;
-    std::optional<double> clip;  // largest global gradient norm; absent: no clipping
-    ParameterGroups groups;
+    ScheduleConfig schedule = {};
+    AdamWConfig adamw = {};
+    std::optional<double> clip = std::nullopt;  // largest global gradient norm; absent: no clipping
+    ParameterGroups groups = {};
     KernelInit kernel_init = KernelInit::identity;
     std::uint64_t model_seed = 42, dropout_seed = 42;
     std::int64_t validate_every =

@@ -1,0 +1,78 @@
+// The presets of train-block-search: every number that a command line may override.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <mta/core/tensor.hpp>
+#include <mta/optim/schedule.hpp>
+#include <optional>
+#include <string_view>
+
+namespace mta::program {
+
+/// One row of the table.
+struct Preset {
+    std::string_view name;
+    // The task: letters of a block, blocks (or characters of the whole text).
+    Index letters, query_letters, blocks;
+    std::optional<Index> length;
+    // The model: feed-forward width `hidden`, probability of attention dropout.
+    Index layers, heads, width, hidden;
+    double dropout;
+    // The training: the schedule's last decay_fraction of the steps falls to min_ratio of lr.
+    Index batch;
+    std::int64_t steps;
+    double lr;
+    ScheduleKind schedule;
+    double decay_fraction, min_ratio, beta2, weight_decay, clip;
+    std::int64_t validate_every, checkpoint_every;
+};
+
+/// `laptop` trains within minutes; `paper` has the sizes of arXiv:2504.00927, Sec. 4.1 and its public configuration.
+inline constexpr std::array presets{
+    Preset{.name = "laptop",
+           .letters = 5,
+           .query_letters = 2,
+           .blocks = 8,
+           .length = std::nullopt,
+           .layers = 2,
+           .heads = 2,
+           .width = 128,
+           .hidden = 512,
+           .dropout = 0,
+           .batch = 64,
+           .steps = 4000,
+           .lr = 1e-3,
+           .schedule = ScheduleKind::hold_then_linear,
+           .decay_fraction = .3,
+           .min_ratio = .05,
+           .beta2 = .98,
+           .weight_decay = 0,
+           .clip = 1,
+           .validate_every = 250,
+           .checkpoint_every = 250},
+    Preset{.name = "paper",
+           .letters = 5,
+           .query_letters = 2,
+           .blocks = 52,
+           .length = 319,
+           .layers = 4,
+           .heads = 2,
+           .width = 256,
+           .hidden = 768,
+           .dropout = .1,
+           .batch = 64,
+           .steps = 100'000,
+           .lr = 1e-4,
+           .schedule = ScheduleKind::constant,
+           .decay_fraction = 0,
+           .min_ratio = 1,
+           .beta2 = .98,
+           .weight_decay = 0,
+           .clip = 1,
+           .validate_every = 500,
+           .checkpoint_every = 50},
+};
+
+}  // namespace mta::program
