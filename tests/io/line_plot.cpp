@@ -76,7 +76,8 @@ TEST_CASE("hand values: numbers of an axis") {
     CHECK(labels({250, 4000}, 6) == Labels{"1000", "2000", "3000", "4000"});
     CHECK(labels({0, 300000}, 3) == Labels{"0", "100000", "200000", "300000"});
     CHECK(labels({123456780, 123456800}, 2) == Labels{"123456780", "123456790", "123456800"});
-    CHECK(labels({1e-3, 1, true}, 9) == Labels{"0.001", "0.01", "0.1", "1"});
+    CHECK(labels({1e-3, 1, true}, 8) == Labels{"0.001", "0.01", "0.1", "1"});
+    CHECK(labels({0.02, 1, true}, 8) == Labels{"0.02", "0.05", "0.1", "0.2", "0.5", "1"});
     CHECK(labels({1e-9, 1, true}, 4) == Labels{"1e-09", "1e-06", "0.001", "1"});
     CHECK_FALSE(std::signbit(detail::axis_ticks({-0.2, 1}, 5).at(1) - 0.0));
     CHECK(labels({-0.2, 1}, 6).at(1) == "0");
@@ -94,15 +95,18 @@ TEST_CASE("hand values: places on an axis") {
             CHECK(std::isnan(axis.part(value)));
 }
 
-TEST_CASE("hand values: the y axis is moved out to whole steps or decades, the x axis ends at the values") {
+TEST_CASE("hand values: the y axis is moved out to round numbers, the x axis ends at the values") {
     const auto d = drawing({3, 97}, {0.13, 0.88});
     CHECK(d.at.x_axis.low == 3);
     CHECK(d.at.x_axis.high == 97);
     CHECK(d.at.y_axis.low == doctest::Approx(0.1).epsilon(1e-14));
     CHECK(d.at.y_axis.high == doctest::Approx(0.9).epsilon(1e-14));
     const auto log = drawing({0, 1, 2}, {0.02, 0.9, 0}, {.log_y = true});
-    CHECK(log.at.y_axis.low == doctest::Approx(0.01).epsilon(1e-14));
+    CHECK(log.at.y_axis.low == doctest::Approx(0.02).epsilon(1e-14));
     CHECK(log.at.y_axis.high == 1);
+    const auto loss = drawing({0, 1}, {6.1, 0.9}, {.log_y = true});
+    CHECK(loss.at.y_axis.low == doctest::Approx(0.5).epsilon(1e-14));
+    CHECK(loss.at.y_axis.high == 10);
     const auto asked = drawing({0, 1}, {0.02, 0.9}, {.y_low = 0.0, .y_high = 5.0});
     CHECK(asked.at.y_axis.low == 0);
     CHECK(asked.at.y_axis.high == 5);

@@ -1,7 +1,7 @@
 // Line plots: curves over common axes as a PNG picture, to look at how training went.
 // SPDX-License-Identifier: MIT
 //
-// Axes     x from the smallest to the largest value; y moved out to whole steps, or as asked; log_y: whole decades.
+// Axes     x from the smallest to the largest value; y moved out to round numbers, or as asked.
 // Points   one that is not finite breaks the line; a point without neighbours is a dot. With log_y, values of 0 and
 //          below lie on the lower edge. Lines end at the frame.
 // Layout   title, y label above the frame, x label below it, legend on the right: it never hides a curve.

@@ -64,25 +64,45 @@ inline Axis whole_steps(Axis axis, double most) {
     return {std::floor(axis.low / step + 1e-9) * step, std::ceil(axis.high / step - 1e-9) * step, false};
 }
 
-/// Whole decades around a range of values above 0; 0.1 to 1 without one.
+/// The numbers 1, 2, 5, 10, 20, ... next to a value above 0, itself included: the largest below and the smallest above.
+inline std::pair<double, double> nice_neighbours(double value) {
+    const double decade = std::pow(10, std::floor(std::log10(value)));
+    double below = decade / 10, above = 10 * decade;
+    for (const double digit : {0.5, 1.0, 2.0, 5.0, 10.0, 20.0}) {
+        if (digit * decade <= value * (1 + 1e-9)) below = digit * decade;
+        if (digit * decade >= value * (1 - 1e-9)) above = std::min(above, digit * decade);
+    }
+    return {below, above};
+}
+
+/// An axis from 1, 2 or 5 times a power of ten to another, around a range of values above 0; 0.1 to 1 without one.
 inline Axis log_axis(const Range& range) {
     const auto [low, high] = range.value_or(std::pair{0.1, 1.0});
-    const double first = std::floor(std::log10(low) + 1e-9), last = std::ceil(std::log10(high) - 1e-9);
-    // Values at the ends of double's range have no decade around them.
-    return {std::max(std::pow(10, first), std::numeric_limits<double>::min()),
-            std::min(std::pow(10, std::max(last, first + 1)), std::numeric_limits<double>::max()), true};
+    // Values at the ends of double's range have no such neighbours.
+    Axis axis{std::max(nice_neighbours(low).first, std::numeric_limits<double>::min()),
+              std::min(nice_neighbours(high).second, std::numeric_limits<double>::max()), true};
+    if (axis.low >= axis.high) axis.high = 10 * axis.low;
+    return axis;
+}
+
+/// Numbers on a logarithmic axis: powers of ten, with 2 and 5 times them where there are few.
+inline std::vector<double> log_ticks(const Axis& axis, double most) {
+    const double first = std::floor(std::log10(axis.low) + 1e-9), last = std::log10(axis.high) + 1e-9;
+    const double stride = std::max(1.0, std::ceil((last - first) / most));
+    std::vector<double> ticks;
+    for (double n = first; n <= last; n += stride)
+        for (const double digit : {1, 2, 5}) {
+            const double tick = digit * std::pow(10, n);
+            const bool inside = tick >= axis.low * (1 - 1e-9) && tick <= axis.high * (1 + 1e-9);
+            if (inside && (digit == 1 || last - first <= most / 3)) ticks.push_back(tick);
+        }
+    return ticks;
 }
 
 /// Where the numbers of an axis stand, at most `most` steps between them.
 inline std::vector<double> axis_ticks(const Axis& axis, double most) {
+    if (axis.log) return log_ticks(axis, most);
     std::vector<double> ticks;
-    if (axis.log) {
-        const double first = std::ceil(std::log10(axis.low) - 1e-9), last = std::log10(axis.high) + 1e-9;
-        const double stride = std::max(1.0, std::ceil((last - first) / most));
-        for (double n = first; n <= last; n += stride)
-            ticks.push_back(std::pow(10, n));
-        return ticks;
-    }
     const double step = nice_step(axis.high - axis.low, most);
     for (double n = std::ceil(axis.low / step - 1e-9); n <= axis.high / step + 1e-9; ++n)
         ticks.push_back(n * step + 0.0);  // never -0
