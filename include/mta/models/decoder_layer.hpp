@@ -29,6 +29,10 @@ struct DecoderBackend {
     Attention attention = {};
     Dense dense = {};
 };
+template <class Attention>
+DecoderBackend(Attention) -> DecoderBackend<Attention>;  // clang 14 does not infer them from members
+template <class Attention, class Dense>
+DecoderBackend(Attention, Dense) -> DecoderBackend<Attention, Dense>;
 
 /// What an attention backend's forward leaves for its backward.
 template <class Attention, class Scalar>

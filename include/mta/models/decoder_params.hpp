@@ -165,7 +165,7 @@ void check_decoder_params(const DecoderParams<Scalar>& params, const DecoderConf
                 want.back().first);
         require(n < got.size() && got[n].first == want[n].first, "decoder: parameters: got ",
                 n < got.size() ? got[n].first : "none", ", expected ", want[n].first);
-        require_same_shape(got[n].first, got[n].second, want[n].second);
+        require_same_shape(detail::sentence("decoder: ", got[n].first), got[n].second, want[n].second);
     }
 }
 
