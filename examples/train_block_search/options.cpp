@@ -155,6 +155,8 @@ train::TrainingConfig training_of(const Options& o, const Preset& preset) {
 }  // namespace
 
 void add_options(CLI::App& app, Options& o) {
+    // A script's options may be followed by others: the last one counts.
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     app.add_option("--run", o.run, "folder of the run; made when missing")->required();
     app.add_flag(
         "--resume", o.resume,

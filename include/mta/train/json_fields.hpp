@@ -199,10 +199,10 @@ struct JsonDifference {
     std::string sentence() const { return field + ": got " + got + ", expected " + expected; }
 };
 
-/// The first field, in the order of `expected`, that is not the same in `got`; nothing where they agree.
+/// The first field, in the order of `expected`, that is not the same in `got`; nothing where they agree. The
+/// order of fields is no difference.
 inline std::optional<JsonDifference> first_difference(const Json& got, const Json& expected,
                                                       const std::string& where = "") {
-    if (got == expected) return std::nullopt;
     const auto among = [&](const auto& key, const std::string& path) -> std::optional<JsonDifference> {
         const bool here = got.contains(key), there = expected.contains(key);
         if (here && there) return first_difference(got[key], expected[key], path);
@@ -213,11 +213,15 @@ inline std::optional<JsonDifference> first_difference(const Json& got, const Jso
         for (const auto* document : {&expected, &got})
             for (const auto& [key, value] : document->items())
                 if (auto found = among(key, detail::field_path(where, key))) return found;
-    } else if (got.is_array() && expected.is_array() && got.size() == expected.size()) {
+        return std::nullopt;
+    }
+    if (got.is_array() && expected.is_array() && got.size() == expected.size()) {
         for (std::size_t n = 0; n < got.size(); ++n)
             if (auto found = first_difference(got[n], expected[n], detail::sentence(where, "[", n, "]")))
                 return found;
+        return std::nullopt;
     }
+    if (got == expected) return std::nullopt;
     return JsonDifference{where, detail::shown(got), detail::shown(expected)};
 }
 
