@@ -126,13 +126,15 @@ TEST_CASE("clip_gradients: properties") {
     for (std::size_t n = 0; n < values.size(); ++n)
         CHECK(std::abs(after[n] - values[n] * 0.25L / (norm + 1e-6L)) <= 1e-15L);
     // Float gradients whose squares are no floats: the norm is summed in double.
-    PairParams<float> big{Tensor<float, 2>(0, 1), Tensor<float, 1>(2)};
-    big.b.setValues({3e30F, 4e30F});
-    CHECK(std::abs(clip_gradients(big, 1.0) - 5e30) <= 1e24);
-    CHECK(std::abs(big.b(0) - 0.6F) <= 1e-6F);
-    PairParams<float> small{Tensor<float, 2>(0, 1), Tensor<float, 1>(2)};
-    small.b.setValues({3e-30F, 4e-30F});
-    CHECK(std::abs(global_norm(small) - 5e-30) <= 1e-36);
+    // 3 is summed in the lanes, 4 behind them.
+    for (const double unit : {1e30, 1e-30}) {
+        PairParams<float> grads_of_unit{Tensor<float, 2>(0, 1), zeros<float>(10)};
+        grads_of_unit.b(0) = static_cast<float>(3 * unit);
+        grads_of_unit.b(9) = static_cast<float>(4 * unit);
+        CHECK(std::abs(global_norm(grads_of_unit) - 5 * unit) <= 5 * unit * 0x1p-24);
+        clip_gradients(grads_of_unit, unit);
+        if (unit > 1) CHECK(std::abs(grads_of_unit.b(0) - 0.6e30F) <= 1e23F);
+    }
 }
 
 TEST_CASE("clip_gradients: same bits at any number of threads") {
