@@ -170,7 +170,7 @@ PlottedModel model_of(const PlotOptions& o) {
         m.params = trained.params<double>();
     }
     m.prompt =
-        o.prompt.empty() ? prompt_of(block_search_sample(task, BlockSearchSplit::test, o.sample)) : o.prompt;
+        o.prompt.empty() ? block_search_sample(task, BlockSearchSplit::test, o.sample).text() : o.prompt;
     prompt_tokens(m.prompt);
     require<ValueError>(m.prompt.size() <= longest, "--prompt: got ", m.prompt.size(),
                         " characters, expected at most ", longest, " for a map of them all");

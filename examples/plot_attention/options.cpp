@@ -22,7 +22,8 @@ void add_options(CLI::App& app, PlotOptions& o) {
         ->check(CLI::IsMember(
             std::vector<std::string>{"identity", "zero", "constant", "uniform", "normal", "diagonal"}));
     auto* prompt = app.add_option("--prompt", o.prompt, "text to read, such as abcde.fghij#ag");
-    app.add_option("--sample", o.sample, "number of the test sample to read, without --prompt [0]")
+    app.add_option("--sample", o.sample,
+                   "number of the test sample to read with its answer, without --prompt [0]")
         ->check(CLI::Range(std::int64_t{0}, (std::int64_t{1} << 40) - 1))
         ->excludes(prompt);
     app.add_option("--layers", o.layers, "which layers, from 0 [all]")
