@@ -9,7 +9,7 @@
 #   consumers   small projects use the library in the ways that users do
 #   mutations   a sample of the named bugs must be caught (--all: every one)
 #   no-openmp   core and check without OpenMP and without optimisation
-#   native      operations, layers and the fast path with -O3 -march=native: the bit promises must hold
+#   native      all but files and oracle with -O3 -march=native: the bit promises must hold
 #   asan        all tests with address and undefined-behaviour sanitizers       (--all: the programs too)
 #   pytorch     a PyTorch implementation is judged through the C interface; skipped where there is no torch
 #               (tests/run.sh pytorch installs it into MTA_VENV, default ~/.cache/mta-venv: 5 GB, some minutes)
@@ -69,19 +69,20 @@ leg_no-openmp() {
 }
 
 leg_native() {
-    configure_preset native && build_targets native mta_test_ops mta_test_layers mta_test_fast &&
-        run_tests native '^(ops|layers|fast)\.'
+    configure_preset native && build_targets native mta_test_ops mta_test_layers mta_test_fast mta_test_optim mta_test_models &&
+        run_tests native '^(ops|layers|fast|optim|models)\.' -E '^models\.programs$'
 }
 
 leg_asan() {
-    local rooms=(core ops check layers fast io oracle)
+    local rooms=(core ops check layers fast io oracle optim models tasks train)
     if [ "$scope" = all ]; then
         configure_preset asan && build_targets asan mta_all_tests &&
-            run_tests asan '^(core|ops|check|layers|fast|io|oracle|link|examples)\.'
+            run_tests asan '^(core|ops|check|layers|fast|io|oracle|optim|models|tasks|train|link|examples)\.'
         return
     fi
     configure_preset asan && build_targets asan "${rooms[@]/#/mta_test_}" &&
-        run_tests asan '^(core|ops|check|layers|fast|io|oracle)\.' -E '^oracle\.command_line$'
+        run_tests asan '^(core|ops|check|layers|fast|io|oracle|optim|models|tasks|train)\.' \
+            -E '^(oracle\.command_line|train\.kill|models\.programs)$'
 }
 
 # Runs where torch is at hand, or when it is asked for by name; anything else is said, not hidden.
