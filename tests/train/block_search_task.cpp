@@ -6,6 +6,7 @@
 
 #include "json_leaves.hpp"
 #include "support/checks.hpp"
+#include "tiny_trainer.hpp"
 #include "train_support.hpp"
 
 namespace mta_test_block_search_task {

@@ -8,6 +8,7 @@
 
 #include "support/checks.hpp"
 #include "support/threads.hpp"
+#include "tiny_trainer.hpp"
 #include "train_support.hpp"
 
 namespace mta_test_trainer {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 
+#include "tiny_trainer.hpp"
 #include "train_support.hpp"
 
 namespace mta_test_training_run {
