@@ -97,7 +97,7 @@ TEST_CASE("properties: batch n follows batch n - 1, and dropout is keyed by seed
     const auto task = BlockSearchTask(tiny_task());
     auto params = initial_decoder_params<float>(tiny_model(), 42);
     auto state = make_adamw_state(params);
-    const DecoderBackend<Fast, ReferenceDense> backend;
+    const DecoderBackend<Fast, FastDense> backend;
     for (std::int64_t n = 0; n < 4; ++n) {
         const auto got = trainer.step();
         const auto want = train_step(task.training_batch(2 * n, 2), params, state, tiny_model(),
@@ -118,7 +118,8 @@ TEST_CASE("properties: validation draws no dropout, counts its samples, and the 
     trainer.step(), trainer.step();
     AnswerErrors errors;
     const auto batch = BlockSearchTask(tiny_task()).test_batch(0, 5);
-    const auto logits = decoder_logits(batch.tokens, trainer.params(), tiny_model(), DecoderBackend<Fast>{});
+    const auto logits =
+        decoder_logits(batch.tokens, trainer.params(), tiny_model(), DecoderBackend<Fast, FastDense>{});
     errors += answer_errors(logits, batch.targets, batch.mask);
     const auto got = trainer.validate();
     CHECK(errors.sequences == 5);
