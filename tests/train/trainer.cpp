@@ -40,6 +40,7 @@ struct State {
 
 TEST_CASE("independent values: a step is forward, loss, backward, clip and AdamW, one after another") {
     State s;
+    s.model.attention[0].dropout = 0.5;
     auto params = s.params;
     auto state = s.state;
     const auto report = s.step(4);
