@@ -5,6 +5,9 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "support/checks.hpp"
 #include "support/threads.hpp"
@@ -34,6 +37,18 @@ struct State {
     }
     StepReport step(std::int64_t completed) {
         return train_step(batch, params, state, model, training, Backend{}, completed);
+    }
+};
+
+// Notes which test samples are asked for.
+struct RecordingTask : BlockSearchTask {
+    std::shared_ptr<std::vector<std::pair<std::int64_t, Index>>> asked =
+        std::make_shared<std::vector<std::pair<std::int64_t, Index>>>();
+
+    RecordingTask() : BlockSearchTask(tiny_task()) {}
+    BlockSearchBatch test_batch(std::int64_t first, Index count) const {
+        asked->emplace_back(first, count);
+        return BlockSearchTask::test_batch(first, count);
     }
 };
 }  // namespace
@@ -127,6 +142,11 @@ TEST_CASE("properties: validation draws no dropout, counts its samples, and the 
     CHECK(got ==
           NamedNumbers{{"token_error", errors.token_error()}, {"sequence_error", errors.sequence_error()}});
     CHECK(trainer.validate() == got);
+    RecordingTask task;
+    const auto asked = task.asked;
+    Trainer<float, DecoderBackend<Fast, FastDense>, RecordingTask>(tiny_model(), tiny_training(6), task)
+        .validate();
+    CHECK(*asked == std::vector<std::pair<std::int64_t, Index>>{{0, 2}, {2, 2}, {4, 1}});
 }
 
 TEST_CASE("properties: the bits of the reference do not depend on the number of threads") {
