@@ -48,8 +48,8 @@ std::pair<double, double> later_rows(const std::vector<double>& values, std::siz
 // Draws the pictures of one layer.
 class LayerPictures {
   public:
-    LayerPictures(const PlotOptions& o, const PlottedModel& model, const Folder& folder, Index layer)
-        : o_{o}, model_{model}, folder_{folder}, layer_{layer} {}
+    LayerPictures(const PlottedModel& model, const Folder& folder, Index layer)
+        : model_{model}, folder_{folder}, layer_{layer} {}
 
     // Kernels of a layer share their colours, so that heads can be compared.
     void stack(const std::string& what, const std::string& member, const Tensor<double, 3>& t,
@@ -123,7 +123,6 @@ class LayerPictures {
         return mta::detail::sentence("layer ", layer_, ", ", member, " ", n, ", ", what);
     }
 
-    const PlotOptions& o_;
     const PlottedModel& model_;
     const Folder& folder_;
     Index layer_;
@@ -189,7 +188,7 @@ void draw_model(const PlotOptions& o, const PlottedModel& m, const Folder& folde
     const auto heads = chosen("--heads", o.heads, config.heads);
     for (const Index layer : chosen("--layers", o.layers, config.layers)) {
         const auto at = static_cast<std::size_t>(layer);
-        const LayerPictures pictures(o, m, folder, layer);
+        const LayerPictures pictures(m, folder, layer);
         const auto& params = m.params.layers[at].attention.mta;
         pictures.side("pre", params.pre, heads);
         pictures.side("post", params.post, heads);

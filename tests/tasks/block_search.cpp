@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mta/tasks/block_search.hpp>
@@ -128,7 +129,7 @@ TEST_CASE("block_search: hand values") {
 
 TEST_CASE("block_search: independent values") {
     // A second implementation in Python, Philox included, wrote these samples.
-    std::ifstream file(std::string(MTA_TEST_DATA) + "/tasks/block_search.txt");
+    std::ifstream file(std::filesystem::path(MTA_TEST_DATA) / "tasks/block_search.txt");
     int lines = 0;
     for (std::string line; std::getline(file, line); ++lines) {
         std::istringstream words(line);

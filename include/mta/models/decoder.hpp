@@ -105,6 +105,8 @@ auto decoder_forward(const Tokens& tokens, const DecoderParams<Scalar>& params, 
     detail::check_wanted(wanted, tokens);
     DecoderResult<Scalar, AttentionSavedOf<Attention, Scalar>> result;
     auto& inputs = result.saved.inputs;
+    inputs.reserve(params.layers.size() + 1);  // growing would copy: moving an Eigen tensor is not noexcept
+    if (!config.checkpoint_activations) result.saved.layers.reserve(params.layers.size());
     inputs.push_back(embedding_forward(tokens, params.tok_embeddings));
     for (Index l = 0; l < config.layers; ++l) {
         auto block = decoder_layer_forward(inputs.back(), params.layers[static_cast<std::size_t>(l)], config,

@@ -121,6 +121,8 @@ DecoderParams<Scalar> make_decoder_params(const DecoderConfig& config) {
     };
     DecoderParams<Scalar> params;
     params.tok_embeddings = {make_parameter<Scalar>(config.vocabulary, d)};
+    params.layers.reserve(
+        config.attention.size());  // growing would copy: moving an Eigen tensor is not noexcept
     for (const auto& attention : config.attention) {
         DecoderLayerParams<Scalar> layer;
         layer.attention.wq = linear(config.heads * D, d);

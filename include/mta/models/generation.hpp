@@ -42,6 +42,7 @@ class DecoderSession {
         require(batch >= 1, "DecoderSession: batch: got ", batch, ", expected at least 1");
         require(capacity >= 1, "DecoderSession: capacity: got ", capacity, ", expected at least 1");
         output_ = decoder_output_params(params);
+        caches_.reserve(config_.attention.size());  // growing would copy what the caches hold
         for (const auto& attention : config_.attention)
             caches_.emplace_back(attention, batch, capacity);
     }
