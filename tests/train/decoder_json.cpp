@@ -46,6 +46,10 @@ TEST_CASE("hand values: the fields of a decoder and of its attention, by name") 
         R"("post":{"query_kernel":0,"key_kernel":0,"key_padding":"both","mix_group":0},)"
         R"("dropout":0.0,"norm":null,"gate":null,"eps":1e-05,"layer_index":0}],"checkpoint_activations":false})");
     CHECK(to_json(example())["attention"][1]["gate"] == "vector");
+    CHECK(to_json(example())["attention"][0]["pre"].dump() ==
+          R"({"query_kernel":2,"key_kernel":3,"key_padding":"left","mix_group":2})");
+    CHECK(to_json(example())["attention"][0]["post"].dump() ==
+          R"({"query_kernel":4,"key_kernel":5,"key_padding":"right","mix_group":4})");
     CHECK(to_json(example())["rotary"]["scaling"].dump() ==
           R"({"factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_context":8192.0})");
 }

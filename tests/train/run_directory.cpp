@@ -35,7 +35,9 @@ TEST_CASE("properties: leftovers of killed writers go, everything else stays") {
                                   "checkpoint.safetensors.tmp-12x-3",
                                   "my-checkpoint.safetensors.tmp-12-3",
                                   "notes.txt.tmp-12-3",
-                                  "checkpoint.safetensors.bak"};
+                                  "checkpoint.safetensors.bak",
+                                  "checkpoint.safetensors12-3",
+                                  "checkpoint.safetensors.old-12-3"};
     for (const auto& name : stay)
         write_text(folder / name, "x");
     for (const auto* name :

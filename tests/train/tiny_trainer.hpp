@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <mta/fast/dense_backend.hpp>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/train/block_search_task.hpp>
 #include <mta/train/trainer.hpp>
@@ -31,7 +32,7 @@ inline train::TrainingConfig tiny_training(std::int64_t steps) {
     return training;
 }
 
-using FastTrainer = train::Trainer<float, DecoderBackend<Fast, ReferenceDense>, train::BlockSearchTask>;
+using FastTrainer = train::Trainer<float, DecoderBackend<Fast, FastDense>, train::BlockSearchTask>;
 
 inline FastTrainer tiny_trainer(std::int64_t steps) {
     return {tiny_model(), tiny_training(steps), train::BlockSearchTask(tiny_task())};

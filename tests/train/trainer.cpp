@@ -5,6 +5,9 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "support/checks.hpp"
 #include "support/threads.hpp"
@@ -36,10 +39,23 @@ struct State {
         return train_step(batch, params, state, model, training, Backend{}, completed);
     }
 };
+
+// Notes which test samples are asked for.
+struct RecordingTask : BlockSearchTask {
+    std::shared_ptr<std::vector<std::pair<std::int64_t, Index>>> asked =
+        std::make_shared<std::vector<std::pair<std::int64_t, Index>>>();
+
+    RecordingTask() : BlockSearchTask(tiny_task()) {}
+    BlockSearchBatch test_batch(std::int64_t first, Index count) const {
+        asked->emplace_back(first, count);
+        return BlockSearchTask::test_batch(first, count);
+    }
+};
 }  // namespace
 
 TEST_CASE("independent values: a step is forward, loss, backward, clip and AdamW, one after another") {
     State s;
+    s.model.attention[0].dropout = 0.5;
     auto params = s.params;
     auto state = s.state;
     const auto report = s.step(4);
@@ -97,7 +113,7 @@ TEST_CASE("properties: batch n follows batch n - 1, and dropout is keyed by seed
     const auto task = BlockSearchTask(tiny_task());
     auto params = initial_decoder_params<float>(tiny_model(), 42);
     auto state = make_adamw_state(params);
-    const DecoderBackend<Fast, ReferenceDense> backend;
+    const DecoderBackend<Fast, FastDense> backend;
     for (std::int64_t n = 0; n < 4; ++n) {
         const auto got = trainer.step();
         const auto want = train_step(task.training_batch(2 * n, 2), params, state, tiny_model(),
@@ -118,13 +134,19 @@ TEST_CASE("properties: validation draws no dropout, counts its samples, and the 
     trainer.step(), trainer.step();
     AnswerErrors errors;
     const auto batch = BlockSearchTask(tiny_task()).test_batch(0, 5);
-    const auto logits = decoder_logits(batch.tokens, trainer.params(), tiny_model(), DecoderBackend<Fast>{});
+    const auto logits =
+        decoder_logits(batch.tokens, trainer.params(), tiny_model(), DecoderBackend<Fast, FastDense>{});
     errors += answer_errors(logits, batch.targets, batch.mask);
     const auto got = trainer.validate();
     CHECK(errors.sequences == 5);
     CHECK(got ==
           NamedNumbers{{"token_error", errors.token_error()}, {"sequence_error", errors.sequence_error()}});
     CHECK(trainer.validate() == got);
+    RecordingTask task;
+    const auto asked = task.asked;
+    Trainer<float, DecoderBackend<Fast, FastDense>, RecordingTask>(tiny_model(), tiny_training(6), task)
+        .validate();
+    CHECK(*asked == std::vector<std::pair<std::int64_t, Index>>{{0, 2}, {2, 2}, {4, 1}});
 }
 
 TEST_CASE("properties: the bits of the reference do not depend on the number of threads") {

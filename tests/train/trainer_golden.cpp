@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <mta/fast/dense_backend.hpp>
 #include <mta/fast/multi_token_attention.hpp>
 
 #include "support/checks.hpp"
@@ -83,8 +84,8 @@ TEST_CASE("independent values: fifty updates by the reference") {
     check_run(DecoderBackend<Reference, ReferenceDense>{});
 }
 
-TEST_CASE("independent values: fifty updates by the fast attention") {
-    check_run(DecoderBackend<Fast, ReferenceDense>{});
+TEST_CASE("independent values: fifty updates by the fast twins") {
+    check_run(DecoderBackend<Fast, FastDense>{});
 }
 
 }  // namespace mta_test_trainer_golden

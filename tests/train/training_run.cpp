@@ -135,6 +135,20 @@ TEST_CASE("properties: seconds stop a run, count over sessions, and a finished r
     CHECK(std::filesystem::last_write_time(folder / "r/checkpoint.safetensors") == before);
 }
 
+TEST_CASE("properties: the clock of the metrics never goes back, over sessions either") {
+    const TemporaryFolder folder("training_run");
+    run(folder / "r", 12, {}, after(5));
+    run(folder / "r", 12);
+    const std::string text = text_of(folder / "r/metrics.jsonl");
+    double last = 0;
+    for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) {
+        const Json line = Json::parse(text.substr(at, text.find('\n', at) - at));
+        const double seconds = line["seconds"].get<double>();
+        CHECK((line.contains("validation") ? seconds == last : seconds > last));
+        last = seconds;
+    }
+}
+
 TEST_CASE("errors: the folder of another run: the first field that differs, and nothing changes") {
     const TemporaryFolder folder("training_run");
     run(folder / "r", 12, {}, after(3));
