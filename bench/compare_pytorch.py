@@ -108,6 +108,8 @@ def draw(results, path):
             panel.plot([r["length"] for r in results], [statistics.median(r["times"][way][name]) for r in results],
                        marker="o", label=way)
         panel.set(xscale="log", yscale="log", xlabel="S", title={"both": "forward and backward"}.get(name, name))
+        panel.set_xticks([r["length"] for r in results], labels=[str(r["length"]) for r in results], minor=False)
+        panel.set_xticks([], minor=True)
         panel.grid(True, which="both", alpha=0.3)
     panels[0].set_ylabel("seconds")
     panels[0].legend()

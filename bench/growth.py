@@ -71,17 +71,21 @@ def draw(results, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    figure, panels = pyplot.subplots(1, len(results), figsize=(4 * len(results), 3.4), layout="constrained")
-    for panel, (axis, rows) in zip(panels, results.items()):
+    figure, rows_of_panels = pyplot.subplots(2, len(results), figsize=(4 * len(results), 5.6), layout="constrained")
+    for (upper, lower), (axis, rows) in zip(zip(*rows_of_panels), results.items()):
         for threads in sorted({row["threads"] for row in rows}):
             chosen = [row for row in rows if row["threads"] == threads]
-            panel.plot([label(axis, row["shape"]) for row in chosen], [row["seconds"] for row in chosen], marker="o",
-                       label=f"{threads} threads" if threads > 1 else "1 thread")
-        panel.set_yscale("log")
-        panel.set_xlabel({"kernel": "c_q x c_k", "group": "c_h"}.get(axis, axis))
-        panel.grid(True, which="both", alpha=0.3)
-    panels[0].set_ylabel("forward and backward, s")
-    panels[0].legend()
+            at, name = [label(axis, row["shape"]) for row in chosen], f"{threads} threads" if threads > 1 else "1 thread"
+            upper.plot(at, [row["seconds"] for row in chosen], marker="o", label=name)
+            lower.plot(at, [100 * row["share"] for row in chosen], marker="o", label=name)
+        upper.set_yscale("log")
+        lower.set_ylim(0, 80)
+        lower.set_xlabel({"kernel": "c_q x c_k", "group": "c_h"}.get(axis, axis))
+        for panel in (upper, lower):
+            panel.grid(True, which="both", alpha=0.3)
+    rows_of_panels[0][0].set_ylabel("forward and backward, s")
+    rows_of_panels[1][0].set_ylabel("% of the run's multiply-add peak")
+    rows_of_panels[0][0].legend()
     figure.savefig(path, dpi=110)
 
 
