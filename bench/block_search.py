@@ -61,12 +61,12 @@ def train(options, runs):
     begin = time.monotonic()
     for number, (name, arguments) in enumerate(runs.items(), start=1):
         folder = options.runs / name
-        if finished(folder):
-            continue
+        done = finished(folder)  # the program still has a word: it refuses a folder of other options
         if options.budget and time.monotonic() - begin > options.budget:
             return False
-        print(f"[{number}/{len(runs)}] {name}", flush=True)
-        command = [options.program, "--run", str(folder), *arguments, *options.extra]
+        command = [options.program, "--run", str(folder), *arguments, *options.extra, *(["--quiet"] if done else [])]
+        if not done:
+            print(f"[{number}/{len(runs)}] {name}", flush=True)
         child = subprocess.Popen(command)
         try:
             status = child.wait()
@@ -103,7 +103,7 @@ def print_main(options):
                   f"{', '.join(f'{seconds:.0f}' for _, seconds, _ in ends)} |")
     for seed in options.seeds:
         mta, standard = (validations(options.runs / f"all-{attention}-seed{seed}") for attention in ATTENTIONS)
-        if mta and standard:
+        if mta and standard and standard[-1][1] >= mta[-1][1]:
             end = mta[-1][1]
             print(f"seed {seed}, variant all, after {end:.0f} s of training: mta {percent(mta[-1][2])} %, "
                   f"standard {percent(error_at(standard, end))} %")
@@ -115,8 +115,8 @@ def print_sweep(options):
     for layers in LAYERS:
         cells = []
         for width in WIDTHS:
-            ends = [validations(options.runs / f"sweep-{layers}x{width}-{attention}") for attention in ATTENTIONS]
-            cells.append(", ".join(percent(points[-1][2]) if points else "-" for points in ends))
+            folders = [options.runs / f"sweep-{layers}x{width}-{attention}" for attention in ATTENTIONS]
+            cells.append(", ".join(percent(validations(f)[-1][2]) if finished(f) else "-" for f in folders))
         print(f"| {layers} | " + " | ".join(cells) + " |")
 
 

@@ -19,6 +19,10 @@ using namespace mta;
 void plot(const program::PlotOptions& o) {
     require<ValueError>(o.of_model() || !o.runs.empty(),
                         "got nothing to plot, expected --checkpoint, --untrained or --runs");
+    require<ValueError>(
+        o.of_model() || (o.prompt.empty() && o.sample == 0 && o.layers.empty() && o.heads.empty()),
+        "got what to draw of a model without one, expected --checkpoint or --untrained");
+    require<ValueError>(!o.linear || !o.runs.empty(), "--linear: got no curves to draw, expected --runs");
     // Everything is read before the first picture is drawn.
     const auto runs = program::read_runs(o.runs);
     if (o.of_model()) {

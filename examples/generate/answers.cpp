@@ -60,7 +60,7 @@ void print_answer(const std::string& prompt, const std::vector<std::int32_t>& ma
     tally.prompts += 1;
     const auto answer = expected_answer(task, prompt);
     if (!answer) {
-        std::printf("expected      nothing: the query is not in exactly one block\n\n");
+        std::printf("expected      nothing: not exactly one block holds a query after #\n\n");
         return;
     }
     auto expected = block_search_tokens(*answer);
@@ -83,8 +83,8 @@ Tally answer_all(const GenerateOptions& o, const TrainedModel& trained, const De
         const auto& prompts = batches[n].prompts;
         Session session(params, trained.model, static_cast<Index>(prompts.size()),
                         tokens[n].dimension(1) + count);
-        const Rows rows = generate(session, tokens[n], count, sampling, o.seed, block_search_token::eos,
-                                   batches[n].first_row);
+        const Rows rows = generate(session, tokens[n], count, sampling, o.seed.value_or(1),
+                                   block_search_token::eos, batches[n].first_row);
         for (std::size_t b = 0; b < prompts.size(); ++b)
             print_answer(prompts[b], rows[b], trained.task, count, tally);
     }
@@ -109,7 +109,7 @@ void print_answers(const GenerateOptions& o) {
     const auto sampling = o.sampling();  // before the model is read: what was typed wrongly is said at once
     const auto trained = read_trained_model(o.checkpoint);
     const Tally tally =
-        trained.double_precision() ? answer_all<double>(o, trained) : answer_all<float>(o, trained);
+        trained.double_precision ? answer_all<double>(o, trained) : answer_all<float>(o, trained);
     std::printf("%td prompts, %td of %td right; %s; %s, step %lld\n", tally.prompts, tally.right,
                 tally.judged, how(sampling).c_str(), trained.checkpoint.source.c_str(),
                 static_cast<long long>(trained.checkpoint.progress.step));

@@ -10,6 +10,8 @@ SamplingConfig GenerateOptions::sampling() const {
                                 .top_k = top_k.value_or(0),
                                 .top_p = top_p.value_or(1)};
     check_config(config);
+    require<ValueError>(draws || !seed,
+                        "--seed: got one for greedy answers, expected --temperature, --top-k or --top-p");
     return config;
 }
 

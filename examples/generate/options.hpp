@@ -21,7 +21,7 @@ struct GenerateOptions {
     bool greedy = false, reference = false;
     std::optional<double> temperature, top_p;
     std::optional<Index> top_k;
-    std::uint64_t seed = 1;
+    std::optional<std::uint64_t> seed;
 
     /// Greedy unless something was asked that only a draw can do. Throws ValueError for values out of range.
     SamplingConfig sampling() const;

@@ -171,8 +171,8 @@ PlottedModel model_of(const PlotOptions& o) {
     m.prompt =
         o.prompt.empty() ? block_search_sample(task, BlockSearchSplit::test, o.sample).text() : o.prompt;
     prompt_tokens(m.prompt);
-    require<ValueError>(m.prompt.size() <= longest, "--prompt: got ", m.prompt.size(),
-                        " characters, expected at most ", longest, " for a map of them all");
+    require<ValueError>(m.prompt.size() <= longest, o.prompt.empty() ? "--sample: got " : "--prompt: got ",
+                        m.prompt.size(), " characters, expected at most ", longest, " for a map of them all");
     chosen("--layers", o.layers, m.config.layers);
     chosen("--heads", o.heads, m.config.heads);
     return m;

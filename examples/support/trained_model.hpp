@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "precision.hpp"
+
 namespace mta::program {
 
 /// Configuration and task of a checkpoint; its parameters are read with train::load_parameters.
@@ -24,7 +26,7 @@ struct TrainedModel {
     BlockSearchConfig task;
     DecoderConfig model;
 
-    bool double_precision() const { return checkpoint.config.value("precision", "float32") == "float64"; }
+    bool double_precision = false;
 
     template <class Scalar>
     DecoderParams<Scalar> params() const {
@@ -38,14 +40,15 @@ struct TrainedModel {
 inline TrainedModel read_trained_model(std::filesystem::path path) {
     std::error_code error;
     if (std::filesystem::is_directory(path, error)) path /= "checkpoint.safetensors";
-    TrainedModel m{train::read_checkpoint(path), {}, {}};
+    TrainedModel m{train::read_checkpoint(path), {}, {}, false};
     const std::string& source = m.checkpoint.source;
-    for (const auto* member : {"model", "task"})
+    for (const auto* member : {"model", "task", "precision"})
         require<io::FileError>(m.checkpoint.config.contains(member), source, ": got no ", member,
                                ", expected that of a block-search run");
     try {
         m.model = train::decoder_config_of(m.checkpoint.config["model"], source + ": model");
         m.task = train::from_json<BlockSearchConfig>(m.checkpoint.config["task"], source + ": task");
+        m.double_precision = is_double_precision(m.checkpoint.config["precision"], source + ": precision");
         check_config(m.task);
     } catch (const ArgumentError& impossible) {  // the file's fault, not the command line's
         throw io::FileError(source + ": " + impossible.what());

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include "options.hpp"
 
+#include "../support/precision.hpp"
+
 #include <mta/train/block_search_task.hpp>
 #include <mta/train/decoder_json.hpp>
 
@@ -101,8 +103,8 @@ void add_training_options(CLI::App& app, Options& o) {
 MultiTokenAttentionConfig stages_of(const Options& o, const Preset& preset) {
     MultiTokenAttentionConfig stages;
     stages.dropout = o.dropout.value_or(preset.dropout);
-    const bool typed =
-        o.query_kernel || o.key_kernel || o.mix_group != 0 || o.post || o.norm != "none" || o.gate != "none";
+    const bool typed = o.query_kernel || o.key_kernel || o.mix_group != 0 || o.post || o.norm != "none" ||
+                       o.gate != "none" || o.kernel_init != "identity";
     require<ValueError>(
         o.attention == "mta" || !typed,
         "--attention standard: got options of kernels, mixes, norm or gate beside it, expected "
@@ -129,6 +131,22 @@ BlockSearchConfig task_of(const Options& o, const Preset& preset) {
     return task;
 }
 
+// An option that does nothing would be believed to do something.
+void require_effect(const Options& o, ScheduleKind kind) {
+    const auto refuse = [&](bool typed, std::string_view name, std::string_view expected) {
+        require<ValueError>(!typed, name, ": got it beside a schedule that it has no effect on, expected ",
+                            expected);
+    };
+    if (kind == ScheduleKind::constant)
+        refuse(
+            o.warmup.has_value(), "--warmup",
+            "another schedule; --schedule hold_then_linear --decay-fraction 0 is constant after a warm-up");
+    if (kind == ScheduleKind::constant)
+        refuse(o.min_ratio.has_value(), "--min-ratio", "a schedule that falls");
+    if (kind != ScheduleKind::hold_then_linear)
+        refuse(o.decay_fraction.has_value(), "--decay-fraction", "--schedule hold_then_linear");
+}
+
 train::TrainingConfig training_of(const Options& o, const Preset& preset) {
     train::TrainingConfig t;
     t.steps = o.steps.value_or(preset.steps);
@@ -139,6 +157,7 @@ train::TrainingConfig training_of(const Options& o, const Preset& preset) {
                   .total = t.steps,
                   .min_ratio = o.min_ratio.value_or(preset.min_ratio),
                   .decay_fraction = o.decay_fraction.value_or(preset.decay_fraction)};
+    require_effect(o, t.schedule.kind);
     t.adamw.beta2 = o.beta2.value_or(preset.beta2);
     t.adamw.weight_decay = o.weight_decay.value_or(preset.weight_decay);
     const double clip = o.clip.value_or(preset.clip);
@@ -193,10 +212,18 @@ RunConfig stored_run_config(const Options& o, const train::Json& stored, const s
                                ", expected the configuration of a run");
         return *found;
     };
-    return {train::from_json<BlockSearchConfig>(member("task"), where + ": task"),
-            train::decoder_config_of(member("model"), where + ": model"),
-            train::from_json<train::TrainingConfig>(member("training"), where + ": training"),
-            train::from_json<std::string>(member("precision"), where + ": precision") == "float64"};
+    try {
+        RunConfig config{train::from_json<BlockSearchConfig>(member("task"), where + ": task"),
+                         train::decoder_config_of(member("model"), where + ": model"),
+                         train::from_json<train::TrainingConfig>(member("training"), where + ": training"),
+                         is_double_precision(member("precision"), where + ": precision")};
+        check_config(config.task);
+        check_config(config.model);
+        check_config(config.training);
+        return config;
+    } catch (const ArgumentError& impossible) {  // the file's fault, not the command line's
+        throw io::FileError(where + ": " + impossible.what());
+    }
 }
 
 train::SessionOptions session_of(const Options& o) {

@@ -51,7 +51,7 @@ inline constexpr std::array presets{
            .weight_decay = 0,
            .clip = 1,
            .validate_every = 250,
-           .checkpoint_every = 250},
+           .checkpoint_every = 100},
     Preset{.name = "paper",
            .letters = 5,
            .query_letters = 2,
@@ -66,13 +66,13 @@ inline constexpr std::array presets{
            .steps = 100'000,
            .lr = 1e-4,
            .schedule = ScheduleKind::constant,
-           .decay_fraction = 0,
-           .min_ratio = 1,
+           .decay_fraction = .3,
+           .min_ratio = 0,
            .beta2 = .98,
            .weight_decay = 0,
            .clip = 1,
            .validate_every = 500,
-           .checkpoint_every = 50},
+           .checkpoint_every = 100},
 };
 
 }  // namespace mta::program

@@ -22,8 +22,9 @@ std::string beginning(const Trainer& trainer, const train::RunDirectory& directo
     const auto& m = trainer.model();
     const std::string text = mta::detail::sentence(
         directory.path().native(), ": ", m.layers, " layers, ", m.heads, " heads, width ", m.width, ", ",
-        m.attention.front().pre.has_conv() ? "multi-token attention" : "standard attention", ", ",
-        parameter_count(trainer.params()), " parameters");
+        parameter_count(trainer.params().layers.front().attention.mta) > 0 ? "multi-token attention"
+                                                                           : "standard attention",
+        ", ", parameter_count(trainer.params()), " parameters");
     if (trainer.step_count() == 0) return text + "; a new run";
     return text + mta::detail::sentence("; resumed after step ", trainer.step_count());
 }

@@ -84,7 +84,7 @@ def generation(p, error):
     p.check(once != p.expect(0, "generate", [*draw, "--samples", "70", "--seed", "2"]), "generate: --seed changes nothing")
     typed = ["--prompt", "abc.def#e", "--prompt", "abc.def.ghi#x", "--prompt", "nop", "--count", "1"]
     p.expect(0, "generate", ["--checkpoint", "run", *typed],
-             ("prompt        abc.def#e\n", "expected      d  ", "not in exactly one block", "3 prompts, ", " of 1 right"))
+             ("prompt        abc.def#e\n", "expected      d  ", "not exactly one block holds a query after #", "3 prompts, ", " of 1 right"))
 
 
 def plots(p):

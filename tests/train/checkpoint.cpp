@@ -62,6 +62,21 @@ TEST_CASE("hand values: CRC-32 of the check text, at every length around eight b
     CHECK(train::detail::crc32(to_bytes("The quick brown fox jumps over the lazy dog")) == 0x414fa339u);
 }
 
+TEST_CASE("errors: an empty checksum is a wrong one") {
+    const TemporaryFolder folder{"checkpoint_crc"};
+    const auto path = folder / "c.safetensors";
+    for (const std::string header :
+         {R"({"__metadata__": {"crc32": ""}}  )", R"({"__metadata__":{"crc32":""}}    )"}) {
+        auto bytes = to_bytes(std::string(8, '\0') + header);
+        bytes[0] = static_cast<std::byte>(header.size());
+        io::write_file_atomically(path, bytes);
+        const auto got = sentence_of<io::FileError>([&] { read_checkpoint(path); });
+        CAPTURE(got);
+        CHECK(got.find(": got bytes with the checksum ") != got.npos);
+        CHECK(got.ends_with(", expected '' as it says (the file is damaged)"));
+    }
+}
+
 TEST_CASE("hand values: the names, types and metadata of the file") {
     const Saved saved;
     const auto file = io::read_safetensors(saved.path);

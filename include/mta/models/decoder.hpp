@@ -59,17 +59,6 @@ void check_decoder(const Tokens& tokens, const DecoderParams<Scalar>& params, co
     require(tokens.dimension(1) >= 1, "decoder: tokens: got a sequence length of 0, expected at least 1");
 }
 
-template <class Tokens>
-void check_wanted(const WantedPositions& wanted, const Tokens& tokens) {
-    if (!wanted) return;
-    for (std::size_t r = 0; r < wanted->size(); ++r) {
-        const Index least = r == 0 ? 0 : (*wanted)[r - 1] + 1;
-        require<ValueError>((*wanted)[r] >= least && (*wanted)[r] < tokens.size(), "decoder: wanted[", r,
-                            "]: got ", (*wanted)[r], ", expected ascending positions from ", least,
-                            " to below the ", tokens.size(), " tokens");
-    }
-}
-
 // Positions of the last block's output: none are left out before it.
 inline WantedPositions wanted_of_block(const WantedPositions& wanted, Index l, const DecoderConfig& config) {
     return l + 1 == config.layers ? wanted : WantedPositions{};
@@ -102,7 +91,7 @@ auto decoder_forward(const Tokens& tokens, const DecoderParams<Scalar>& params, 
                      const WantedPositions& wanted = {})
     -> DecoderResult<Scalar, AttentionSavedOf<Attention, Scalar>> {
     detail::check_decoder(tokens, params, config);
-    detail::check_wanted(wanted, tokens);
+    detail::check_wanted(wanted, tokens.size());
     DecoderResult<Scalar, AttentionSavedOf<Attention, Scalar>> result;
     auto& inputs = result.saved.inputs;
     inputs.reserve(params.layers.size() + 1);  // growing would copy: moving an Eigen tensor is not noexcept
@@ -125,7 +114,7 @@ Tensor<Scalar, 3> decoder_logits(const Tokens& tokens, const DecoderParams<Scala
                                  const DecoderBackend<Attention, Dense>& backend = {},
                                  const AttentionCall& call = {}, const WantedPositions& wanted = {}) {
     detail::check_decoder(tokens, params, config);
-    detail::check_wanted(wanted, tokens);
+    detail::check_wanted(wanted, tokens.size());
     auto x = embedding_forward(tokens, params.tok_embeddings);
     for (Index l = 0; l < config.layers; ++l)
         x = decoder_layer_forward(x, params.layers[static_cast<std::size_t>(l)], config, l, backend, call,
@@ -162,7 +151,7 @@ DecoderParams<Scalar> decoder_backward(const DLogits& d_logits, const Tokens& to
                                        const DecoderSaved<Scalar, AttentionSavedOf<Attention, Scalar>>& saved,
                                        const WantedPositions& wanted = {}) {
     detail::check_decoder(tokens, params, config);
-    detail::check_wanted(wanted, tokens);
+    detail::check_wanted(wanted, tokens.size());
     detail::check_decoder_saved(saved, tokens, config, wanted);
     const RmsNormConfig norm{.eps = config.norm_eps};
     const auto& last = saved.inputs.back();

@@ -12,7 +12,8 @@
 //           2. The second norm reads h, not x; the second sum starts from h.
 //           3. Both norms and t are computed again backward: they cost less than the memory that would hold them.
 //           4. Positions count on through packed documents; scores depend on differences of positions only.
-// Errors    those of the operations and of the attention backend.
+// Errors    those of the operations and of the attention backend. ValueError: wanted positions that are not ascending
+//           positions of tokens.
 #pragma once
 
 #include <mta/layers/attention_backend.hpp>
@@ -65,6 +66,20 @@ struct DecoderAfterAttention {
 /// the last block needs its second half, and the head, at these alone: results have the shape (1, R, ...) then.
 using WantedPositions = std::optional<std::vector<Index>>;
 
+namespace detail {
+inline void check_wanted(const WantedPositions& wanted, Index tokens) {
+    if (!wanted) return;
+    Index least = 0;
+    for (std::size_t r = 0; r < wanted->size(); ++r) {
+        const Index at = (*wanted)[r];
+        require<ValueError>(at >= least && at < tokens, "decoder: wanted[", r, "]: got ", at,
+                            ", expected ascending positions from ", least, " to below the ", tokens,
+                            " tokens");
+        least = at + 1;
+    }
+}
+}  // namespace detail
+
 /// What decoder_layer_backward wants to see again, apart from x.
 template <class Scalar, class AttentionSaved>
 struct DecoderLayerSaved {
@@ -109,6 +124,7 @@ DecoderAfterAttention<ScalarOf<X>> decoder_after_attention(const X& x, const A& 
                                                            const DecoderLayerParams<ScalarOf<X>>& params,
                                                            const DecoderConfig& config,
                                                            const WantedPositions& wanted = {}) {
+    detail::check_wanted(wanted, x.dimension(0) * x.dimension(1));
     DecoderAfterAttention<ScalarOf<X>> r;
     r.attended = detail::merge_heads(attention_out);
     if (wanted) r.attended = detail::gather_tokens(r.attended, *wanted);
@@ -202,6 +218,7 @@ auto decoder_layer_backward(const Tensor<Scalar, 3>& d_out, const Tensor<Scalar,
                             const DecoderLayerSaved<Scalar, AttentionSavedOf<Attention, Scalar>>& saved,
                             const WantedPositions& wanted = {}) -> DecoderLayerGrads<Scalar> {
     const auto& attention = config.attention[static_cast<std::size_t>(layer)];
+    detail::check_wanted(wanted, x.dimension(0) * x.dimension(1));
     DecoderLayerGrads<Scalar> g;
     const auto d_h = detail::feed_forward_backward<Dense>(d_out, params, config, saved, g.d_params);
     auto wo = Dense::linear_backward(d_h, saved.attended, params.attention.wo);

@@ -13,7 +13,8 @@
 //           2. The last token that generate returns has not been read: it has to begin the next call's prompt.
 //           3. There is no padding: prompts of different lengths need sessions of their own.
 // Errors    ShapeError: parameters, batch, or more tokens than the capacity. ValueError: a token that is not in the
-//           vocabulary; what sampling.hpp throws. A call that throws such an error leaves the session as it was.
+//           vocabulary; what sampling.hpp throws. An error in the arguments leaves the session as it was; logits that
+//           cannot be drawn from (NaN) end generate with the tokens so far read: clear() the session.
 #pragma once
 
 #include <cstdint>

@@ -127,8 +127,9 @@ inline void check_config(const BlockSearchConfig& c) {
     detail::check_blocks(c);
     const Index distractors = detail::blocks_length(c) / (c.letters + 1);
     const double possible = detail::distractor_count(c.letters, c.query_letters);
-    require<ValueError>(static_cast<double>(distractors) <= possible / 2, f, "blocks: got ", distractors + 1,
-                        ", expected at most half as many as the ", possible,
+    require<ValueError>(static_cast<double>(distractors) <= possible / 2, f,
+                        c.total_length ? "total_length: got room for " : "blocks: got ", distractors + 1,
+                        c.total_length ? " blocks" : "", ", expected at most half as many as the ", possible,
                         " different blocks that do not hold the query");
 }
 

@@ -8,7 +8,7 @@
 //           training, precision). Random numbers come from counters, so that seeds, step and next_sample are the
 //           whole state of every generator.
 // Promise   the file is replaced at once (temporary file, fsync, rename): whatever happens, the last good one stays.
-//           Its bytes are a function of configuration and step alone: no clock, no host name.
+//           Its bytes depend on configuration, step, thread count and build: no clock, no host name.
 // Errors    io::FileError, one sentence that begins with the file's name: missing, damaged, no checkpoint, of another
 //           configuration (naming the first field that differs). Loading changes nothing when it fails.
 #pragma once
@@ -105,7 +105,7 @@ inline void check_crc(std::vector<std::byte>& bytes, const Checkpoint& checkpoin
     const auto stored = checkpoint.file.metadata_value("crc32");
     if (!stored) return;
     const auto digits = crc_digits(bytes);
-    if (digits.size() == stored->size()) put_digits(digits, no_crc);
+    if (!digits.empty() && digits.size() == stored->size()) put_digits(digits, no_crc);
     const std::string got = crc32_text(crc32(bytes));
     require<FileError>(got == *stored, checkpoint.source, ": got bytes with the checksum ", got,
                        ", expected ", io::detail::in_quotes(*stored), " as it says (the file is damaged)");

@@ -104,8 +104,11 @@ inline std::vector<double> axis_ticks(const Axis& axis, double most) {
     if (axis.log) return log_ticks(axis, most);
     std::vector<double> ticks;
     const double step = nice_step(axis.high - axis.low, most);
-    for (double n = std::ceil(axis.low / step - 1e-9); n <= axis.high / step + 1e-9; ++n)
-        ticks.push_back(n * step + 0.0);  // never -0
+    const double first = std::ceil(axis.low / step - 1e-9);
+    const auto count = static_cast<int>(
+        std::min(axis.high / step + 1e-9 - first, most + 1));  // far from 0 a step may vanish
+    for (int n = 0; n <= count; ++n)
+        ticks.push_back((first + n) * step + 0.0);  // never -0
     return ticks;
 }
 
