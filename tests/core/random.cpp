@@ -29,6 +29,13 @@ double mean(int n, Draw&& draw, F&& f) {
 
 }  // namespace
 
+TEST_CASE("random: FNV-1a gives its authors' test vectors") {
+    CHECK(fnv1a("") == 0xcbf29ce484222325);
+    CHECK(fnv1a("a") == 0xaf63dc4c8601ec8c);
+    CHECK(fnv1a("foobar") == 0x85944171f73967e8);
+    CHECK(fnv1a("\xff") != fnv1a("\x7f"));
+}
+
 TEST_CASE("random: Philox gives Random123's known answers") {
     CHECK(philox4x32(Counter{}, Key{}) == Counter{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
     constexpr std::uint32_t ones = 0xffffffff;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Source   Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+//          FNV-1a: Fowler, Noll and Vo, 1991.
 // Promise  uniform numbers use integer arithmetic and exact scaling only: the same bits with every compiler
 //          and at any thread count. Normal numbers go through the platform's log and cos.
 #pragma once
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <mta/core/require.hpp>
 #include <mta/core/tensor.hpp>
+#include <string_view>
 
 namespace mta {
 
@@ -38,6 +40,14 @@ inline std::uint32_t high_word(std::uint64_t x) {
     return static_cast<std::uint32_t>(x >> 32);
 }
 }  // namespace detail
+
+/// The 64-bit FNV-1a hash of a text: makes a stream of a name. No defence against texts that are made to collide.
+inline std::uint64_t fnv1a(std::string_view text) {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : text)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return hash;
+}
 
 /// One stream of numbers. Streams of the same seed are independent of each other.
 class Random {

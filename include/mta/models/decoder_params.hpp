@@ -173,10 +173,7 @@ void check_decoder_params(const DecoderParams<Scalar>& params, const DecoderConf
 
 /// The stream of Random from which a parameter draws: FNV-1a, 64 bits, of the bytes of its name.
 inline std::uint64_t parameter_stream(std::string_view name) {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : name)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    return hash;
+    return fnv1a(name);
 }
 
 namespace detail {

@@ -54,9 +54,7 @@ inline double distractor_count(Index letters, Index query_letters) {
 
 /// Whether this text of blocks is kept for testing: 1 text in 16, by its hash (FNV-1a, then Philox).
 inline bool is_held_out(std::string_view text) {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    const std::uint64_t hash = fnv1a(text);
     return philox4x32({low_word(hash), high_word(hash), 0, 0}, {0, 0})[0] % 16 == 0;
 }
 
