@@ -7,7 +7,6 @@ CQ CK 0 0: standard attention, fused. The loss counts the last ANSWER tokens of 
 update: forward, backward, clipping, AdamW), loss, memory (the most resident memory so far, in MiB).
 """
 
-import resource
 import sys
 import time
 
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from torch_worker import multi_token_attention, standard_attention
+from torch_worker import multi_token_attention, serve, standard_attention
 
 VOCABULARY = 32
 
@@ -100,12 +99,7 @@ def main():
     *shape, threads = map(int, numbers)
     torch.set_num_threads(threads)
     work = Work(way, *shape)
-    for line in sys.stdin:
-        request = line.strip()
-        if request == "memory":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
-        else:
-            print(work.step() if request == "step" else work.loss, flush=True)
+    serve(lambda request: work.step() if request == "step" else work.loss)
 
 
 if __name__ == "__main__":

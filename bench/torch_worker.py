@@ -78,17 +78,20 @@ class Work:
         return time.perf_counter() - start
 
 
+def serve(answer):
+    """Answers requests from standard input, `memory` (the most resident so far, in MiB) by itself."""
+    for line in sys.stdin:
+        request = line.strip()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(memory if request == "memory" else answer(request), flush=True)
+
+
 def main():
     way, *numbers = sys.argv[1:]
     *shape, threads = map(int, numbers)
     torch.set_num_threads(threads)
     work = Work(way, *shape)
-    for line in sys.stdin:
-        request = line.strip()
-        if request == "memory":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
-        else:
-            print(work.run(request == "both"), flush=True)
+    serve(lambda request: work.run(request == "both"))
 
 
 if __name__ == "__main__":

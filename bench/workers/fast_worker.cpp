@@ -5,27 +5,19 @@
 // Requests   a line each on standard input, a number each on standard output: `forward`, `both` (forward and backward):
 //            seconds; `peak`: multiply-adds of all threads, in GFLOP/s; `copy`: bandwidth, bytes read and written, in
 //            GB/s; `memory`: the most resident memory so far, in MiB; `workspace`: bytes of workspace, in MiB.
-#include <sys/resource.h>
-
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/layers/initialisers.hpp>
 #include <vector>
 
+#include "worker.hpp"
+
 namespace {
 
 using namespace mta;
-
-template <class F>
-double seconds(F&& f) {
-    const auto start = std::chrono::steady_clock::now();
-    f();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+using bench::seconds;
 
 // 16 independent chains of fused multiply-adds in registers.
 void multiply_adds(float* numbers, Index repeats) {
@@ -61,12 +53,6 @@ double copy_gigabytes(Index threads) {
         });
     });
     return 2e-9 * static_cast<double>(from.size()) / time;
-}
-
-double peak_mebibytes() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
 struct Work {
@@ -110,7 +96,7 @@ double answer(Work& work, std::string_view request) {
     if (request == "peak") return peak_gflops(work.fast.threads);
     if (request == "copy") return copy_gigabytes(work.fast.threads);
     if (request == "workspace") return static_cast<double>(work.bytes) / 0x1p20;
-    if (request == "memory") return peak_mebibytes();
+    if (request == "memory") return bench::peak_mebibytes();
     throw ValueError("fast_worker: request: got '" + std::string(request) +
                      "', expected forward, both, peak, copy, "
                      "workspace or memory");
@@ -123,19 +109,7 @@ int main(int argc, char** argv) {
         std::fputs("usage: mta_fast_worker B H HKV S D CQ CK MIX_GROUP THREADS\n", stderr);
         return 2;
     }
-    std::vector<Index> numbers;
-    for (int n = 1; n < argc; ++n)
-        numbers.push_back(std::atol(argv[n]));
-    try {
-        Work work(numbers);
-        char line[64];
-        while (std::fgets(line, sizeof line, stdin)) {
-            line[std::strcspn(line, "\n")] = 0;
-            std::printf("%.9g\n", answer(work, line));
-            std::fflush(stdout);
-        }
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "mta_fast_worker: %s\n", error.what());
-        return 3;
-    }
+    const auto numbers = bench::numbers_of(argc, argv, 1);
+    return bench::serve(
+        "mta_fast_worker", [&] { return Work(numbers); }, answer);
 }

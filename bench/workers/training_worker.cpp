@@ -5,12 +5,7 @@
 //            attention; WHERE `counted`: logits where the loss counts, the last ANSWER tokens; `all`: everywhere)
 // Requests   a line each on standard input, a number each on standard output: `step`: seconds of one update; `loss`: of
 //            the last step; `memory`: the most resident memory so far, in MiB.
-#include <sys/resource.h>
-
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <mta/fast/dense_backend.hpp>
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/models/decoder.hpp>
@@ -21,6 +16,8 @@
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
+
+#include "worker.hpp"
 
 namespace {
 
@@ -82,16 +79,10 @@ struct Work {
 
 double answer(Work& work, const std::string& request) {
     if (request == "loss") return work.loss;
-    if (request == "memory") {
-        rusage usage{};
-        getrusage(RUSAGE_SELF, &usage);
-        return static_cast<double>(usage.ru_maxrss) / 1024;
-    }
+    if (request == "memory") return bench::peak_mebibytes();
     require<ValueError>(request == "step", "training_worker: request: got '", request,
                         "', expected step, loss or memory");
-    const auto start = std::chrono::steady_clock::now();
-    work.step();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return bench::seconds([&] { work.step(); });
 }
 
 }  // namespace
@@ -108,22 +99,11 @@ int main(int argc, char** argv) {
     mallopt(M_MMAP_MAX, 0);  // as train-block-search does: memory of a step is used by the next
     mallopt(M_TRIM_THRESHOLD, -1);
 #endif
-    std::vector<Index> numbers;
-    for (int n = 2; n < argc; ++n)
-        numbers.push_back(std::atol(argv[n]));
+    const auto numbers = bench::numbers_of(argc, argv, 2);
 #if defined(_OPENMP)
     omp_set_num_threads(static_cast<int>(numbers[9]));
 #endif
-    try {
-        Work work(std::string(argv[1]) == "counted", numbers);
-        char line[64];
-        while (std::fgets(line, sizeof line, stdin)) {
-            line[std::strcspn(line, "\n")] = 0;
-            std::printf("%.9g\n", answer(work, line));
-            std::fflush(stdout);
-        }
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "mta_training_worker: %s\n", error.what());
-        return 3;
-    }
+    const bool counted = std::string(argv[1]) == "counted";
+    return bench::serve(
+        "mta_training_worker", [&] { return Work(counted, numbers); }, answer);
 }
