@@ -19,11 +19,10 @@ from pathlib import Path
 
 from compare_pytorch import HERE, Worker
 
-PRESETS = {  # BATCH LENGTH ANSWER WIDTH LAYERS HEADS HIDDEN
-    "laptop": (64, 56, 6, 128, 2, 2, 512),
-    "paper": (64, 320, 6, 256, 4, 2, 768),
+PRESETS = {  # BATCH LENGTH ANSWER WIDTH LAYERS HEADS HIDDEN, and the kernel; examples/train_block_search/presets.hpp
+    "laptop": ((64, 56, 6, 128, 2, 2, 512), (4, 9)),
+    "paper": ((64, 320, 6, 256, 4, 2, 768), (2, 9)),
 }
-KERNELS = {"mta": (2, 9), "standard": (0, 0)}
 OURS = ("all positions", "counted positions")
 
 
@@ -71,9 +70,10 @@ def main():
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = {}
-    for attention, kernel in KERNELS.items():
-        results[attention] = measure(options, PRESETS[options.preset], kernel)
-        report(attention, PRESETS[options.preset], results[attention])
+    shape, kernel = PRESETS[options.preset]
+    for attention, size in {"mta": kernel, "standard": (0, 0)}.items():
+        results[attention] = measure(options, shape, size)
+        report(attention, shape, results[attention])
     if options.json:
         options.json.write_text(json.dumps(results))
     return 0

@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "../support/enum_options.hpp"
 #include "../support/trained_model.hpp"
+#include "../train_block_search/presets.hpp"
 #include "token_map.hpp"
 
 namespace mta::program {
@@ -142,15 +144,15 @@ std::vector<Index> chosen(const std::string& option, std::vector<Index> typed, I
 }
 
 DecoderConfig untrained_config(const BlockSearchConfig& task) {
+    const auto& laptop = presets.front();
     MultiTokenAttentionConfig stages;
-    stages.pre = {.query_kernel = 2, .key_kernel = 2 * task.letters - 1};
-    return with_multi_token_attention(
-        {.vocabulary = block_search_token::vocabulary, .width = 128, .layers = 2, .heads = 2, .hidden = 512},
-        stages);
-}
-
-KernelInit kernel_init_of(const std::string& name) {
-    return train::from_json<KernelInit>(train::Json(name), "--kernel-init");
+    stages.pre = {.query_kernel = laptop.query_kernel, .key_kernel = 2 * task.letters - 1};
+    return with_multi_token_attention({.vocabulary = block_search_token::vocabulary,
+                                       .width = laptop.width,
+                                       .layers = laptop.layers,
+                                       .heads = laptop.heads,
+                                       .hidden = laptop.hidden},
+                                      stages);
 }
 
 }  // namespace
@@ -161,7 +163,8 @@ PlottedModel model_of(const PlotOptions& o) {
     BlockSearchConfig task;
     if (o.untrained) {
         m.config = untrained_config(task);
-        m.params = initial_decoder_params<double>(m.config, o.seed, kernel_init_of(o.kernel_init));
+        m.params = initial_decoder_params<double>(m.config, o.seed,
+                                                  named<KernelInit>("--kernel-init", o.kernel_init));
     } else {
         const auto trained = read_trained_model(o.checkpoint);
         task = trained.task;

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <mta/core/require.hpp>
 #include <mta/io/file.hpp>
+#include <mta/train/training_config.hpp>
 
+#include "../support/enum_options.hpp"
 #include "../support/program.hpp"
 
 namespace mta::program {
@@ -19,8 +21,7 @@ void add_options(CLI::App& app, PlotOptions& o) {
     app.add_option("--seed", o.seed, "of the new model's weights [42]")->needs(untrained);
     app.add_option("--kernel-init", o.kernel_init, "what its kernels start from [identity]")
         ->needs(untrained)
-        ->check(CLI::IsMember(
-            std::vector<std::string>{"identity", "zero", "constant", "uniform", "normal", "diagonal"}));
+        ->check(CLI::IsMember(names_of<KernelInit>()));
     auto* prompt = app.add_option("--prompt", o.prompt, "text to read, such as abcde.fghij#ag");
     app.add_option("--sample", o.sample,
                    "number of the test sample to read with its answer, without --prompt [0]")

@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: MIT
 #include "options.hpp"
 
+#include "../support/enum_options.hpp"
 #include "../support/precision.hpp"
 
+#include <algorithm>
 #include <mta/train/block_search_task.hpp>
 #include <mta/train/decoder_json.hpp>
 
@@ -17,19 +19,6 @@ const Preset& preset_of(const Options& o) {
     for (const auto& preset : presets)
         if (preset.name == o.preset) return preset;
     throw ValueError("--preset: got " + o.preset + ", expected laptop or paper");
-}
-
-// The value of an enumeration that an option names; the option's validator has seen the name.
-template <class Enum>
-Enum named(const std::string& option, const std::string& name) {
-    return train::from_json<Enum>(train::Json(name), option);
-}
-
-template <class Enum>
-std::vector<std::string> names_of(std::vector<std::string> names = {}) {
-    for (const auto& [name, value] : train::JsonNames<Enum>::names)
-        names.emplace_back(name);
-    return names;
 }
 
 void add_task_options(CLI::App& app, Options& o) {
@@ -59,7 +48,7 @@ void add_model_options(CLI::App& app, Options& o) {
     add("--heads", o.heads, "heads of each");
     add("--width", o.width, "of the residual stream");
     add("--hidden", o.hidden, "of the feed-forward blocks");
-    add("--query-kernel", o.query_kernel, "queries that a score sees [2]");
+    add("--query-kernel", o.query_kernel, "queries that a score sees");
     add("--key-kernel", o.key_kernel, "keys that a score sees [2 N - 1]");
     add("--mix-group", o.mix_group, "heads that are mixed with each other; 0: none [0]");
     o.configuration.push_back(group->add_flag(
@@ -86,7 +75,7 @@ void add_training_options(CLI::App& app, Options& o) {
     add("--steps", o.steps, "updates of the whole run");
     add("--lr", o.lr, "largest learning rate");
     add("--schedule", o.schedule, "of the learning rate")->check(CLI::IsMember(names_of<ScheduleKind>()));
-    add("--warmup", o.warmup, "steps until the learning rate is reached [0]");
+    add("--warmup", o.warmup, "steps until the learning rate is reached");
     add("--decay-fraction", o.decay_fraction, "part of the steps in which hold_then_linear falls");
     add("--min-ratio", o.min_ratio, "learning rate at the end, as a part of --lr");
     add("--beta2", o.beta2, "AdamW's decay of the second moment");
@@ -110,7 +99,7 @@ MultiTokenAttentionConfig stages_of(const Options& o, const Preset& preset) {
         "--attention standard: got options of kernels, mixes, norm or gate beside it, expected "
         "--attention mta");
     if (o.attention == "standard") return stages;
-    stages.pre.query_kernel = o.query_kernel.value_or(2);
+    stages.pre.query_kernel = o.query_kernel.value_or(preset.query_kernel);
     stages.pre.key_kernel = o.key_kernel.value_or(2 * o.letters.value_or(preset.letters) - 1);
     stages.pre.mix_group = o.mix_group;
     if (o.post) stages.post = stages.pre;
@@ -151,13 +140,16 @@ train::TrainingConfig training_of(const Options& o, const Preset& preset) {
     train::TrainingConfig t;
     t.steps = o.steps.value_or(preset.steps);
     t.batch = o.batch.value_or(preset.batch);
-    t.schedule = {.kind = o.schedule ? named<ScheduleKind>("--schedule", *o.schedule) : preset.schedule,
+    const auto kind = o.schedule ? named<ScheduleKind>("--schedule", *o.schedule) : preset.schedule;
+    // A short run has a short warm-up, unless one is typed.
+    const auto warmup = kind == ScheduleKind::constant ? 0 : std::min(preset.warmup, t.steps / 10);
+    t.schedule = {.kind = kind,
                   .peak = o.lr.value_or(preset.lr),
-                  .warmup = o.warmup.value_or(0),
+                  .warmup = o.warmup.value_or(warmup),
                   .total = t.steps,
                   .min_ratio = o.min_ratio.value_or(preset.min_ratio),
                   .decay_fraction = o.decay_fraction.value_or(preset.decay_fraction)};
-    require_effect(o, t.schedule.kind);
+    require_effect(o, kind);
     t.adamw.beta2 = o.beta2.value_or(preset.beta2);
     t.adamw.weight_decay = o.weight_decay.value_or(preset.weight_decay);
     const double clip = o.clip.value_or(preset.clip);

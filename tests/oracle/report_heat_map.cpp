@@ -72,14 +72,27 @@ TEST_CASE("the picture is a PNG file that shows error, scale and what is not jud
     CHECK(drawn() == small);
     r.map->masked[5] = 1;
     CHECK(drawn() != small);
-    // The ends of the colours are fixed: pictures can be compared. An error of a millionth looks like one of a
-    // hundredth.
+    // An error of a millionth looks like one of a hundredth: both are below the scale.
     r = report_of(7, 4);
     r.map->error.assign(28, 1e-6);
     const auto tiny = drawn();
     r.map->error.assign(28, 0.01);
     CHECK(drawn() == tiny);
     CHECK(tiny != small);
+}
+
+TEST_CASE("independent values: the ends of the colours are those of every picture, -2 and 6 decades") {
+    const Picture one, other;
+    Report r = report_of(1, 3);
+    r.map->error = {1, 10, 1000};
+    REQUIRE(write_error_map(one.path, r));
+    io::HeatMapOptions options;
+    options.title = "stage.pre_conv: log10 of error / tolerance";
+    options.low = -2;
+    options.high = 6;
+    options.masked = r.map->masked;
+    io::write_heat_map(other.path, 1, 3, {0, 1, 3}, options);
+    CHECK(one.bytes() == other.bytes());
 }
 
 TEST_CASE("edge shapes: one cell, the largest each way, nothing") {
