@@ -2,10 +2,10 @@
 
 SPDX-License-Identifier: MIT
 
-Sets: main (variants all, first and last, multi-token and standard attention, three seeds each), kernel (other
-query kernels and depths), sweep (layers and widths, one seed). Every run is a folder of train-block-search below --runs; what is
-finished is skipped, what was interrupted goes on, so that the command may be given again after a Ctrl-C or a power cut. --table
-prints what there is and trains nothing; options after `--` go to every run. Needs the program,
+Sets: main (variants all, first and last, multi-token and standard attention, three seeds each), kernel (other query kernels
+and depths), sweep (layers and widths, one seed). Every run is a folder of train-block-search below --runs; what is finished is
+skipped, what was interrupted goes on, so that the command may be given again after a Ctrl-C or a power cut. --table prints what
+there is and trains nothing; options after `--` go to every run. Needs the program,
     cmake --preset bench && cmake --build build/bench --target train-block-search
 """
 
@@ -160,7 +160,7 @@ def main():
     parser.add_argument("--program", default=str(ROOT / "build/bench/bin/train-block-search"))
     parser.add_argument("--runs", type=Path, default=ROOT / "build/block_search", help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--sweep-steps", type=int, default=1500)
+    parser.add_argument("--sweep-steps", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; give each its share: -- --threads 1")
     parser.add_argument("--budget", type=float, help="begin no run after so many seconds")
     parser.add_argument("--table", action="store_true", help="print the results so far and train nothing")
