@@ -91,7 +91,7 @@ TEST_CASE("independent values: the ends of the colours are those of every pictur
     options.low = -2;
     options.high = 6;
     options.masked = r.map->masked;
-    io::write_heat_map(other.path, 1, 3, {0, 1, 3}, options);
+    io::write_heat_map(other.path, 1, 3, std::vector<double>{0, 1, 3}, options);
     CHECK(one.bytes() == other.bytes());
 }
 
