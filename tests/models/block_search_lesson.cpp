@@ -125,7 +125,7 @@ TEST_CASE(
     for (const auto& [letters, blocks] : sizes)
         for (const auto variant : {Variant::all, Variant::first, Variant::last})
             check_exact(task(variant, letters, 2, blocks, 7), 80);
-    check_exact(task(Variant::last, 5, 1, 1), 50);    // one letter, one block
+    check_exact(task(Variant::last, 5, 1, 1), 50);   // one letter, one block
     check_exact(task(Variant::first, 5, 3, 8), 60);  // three query rows
     check_exact(task(Variant::all, 6, 5, 8), 60);
     for (Index total = 60; total < 70; ++total)  // the last block is cut anywhere

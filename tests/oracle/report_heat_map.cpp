@@ -53,15 +53,15 @@ TEST_CASE("hand values: decades of the tolerance, NaN and infinity at the upper 
 }
 
 TEST_CASE("the picture is a PNG file that shows error, scale and what is not judged") {
-    const Picture one, other;
+    const Picture picture;
     Report r = report_of(7, 4);
-    REQUIRE(write_error_map(one.path, r));
-    const auto small = one.bytes();
+    REQUIRE(write_error_map(picture.path, r));
+    const auto small = picture.bytes();
     REQUIRE(small.size() > 4);
     CHECK(std::string(small.data(), 4) == "\x89PNG");
     const auto drawn = [&] {
-        REQUIRE(write_error_map(other.path, r));
-        return other.bytes();
+        REQUIRE(write_error_map(picture.path, r));
+        return picture.bytes();
     };
     r.map->error[5] = 1e4;
     const auto large = drawn();
@@ -82,17 +82,18 @@ TEST_CASE("the picture is a PNG file that shows error, scale and what is not jud
 }
 
 TEST_CASE("independent values: the ends of the colours are those of every picture, -2 and 6 decades") {
-    const Picture one, other;
+    const Picture picture;  // one file, drawn twice
     Report r = report_of(1, 3);
     r.map->error = {1, 10, 1000};
-    REQUIRE(write_error_map(one.path, r));
+    REQUIRE(write_error_map(picture.path, r));
+    const auto drawn = picture.bytes();
     io::HeatMapOptions options;
     options.title = "stage.pre_conv: log10 of error / tolerance";
     options.low = -2;
     options.high = 6;
     options.masked = r.map->masked;
-    io::write_heat_map(other.path, 1, 3, std::vector<double>{0, 1, 3}, options);
-    CHECK(one.bytes() == other.bytes());
+    io::write_heat_map(picture.path, 1, 3, std::vector<double>{0, 1, 3}, options);
+    CHECK(drawn == picture.bytes());
 }
 
 TEST_CASE("edge shapes: one cell, the largest each way, nothing") {
