@@ -144,7 +144,8 @@ std::vector<Index> chosen(const std::string& option, std::vector<Index> typed, I
 }
 
 DecoderConfig untrained_config(const BlockSearchConfig& task) {
-    const auto& laptop = presets.front();
+    constexpr auto& laptop = presets.front();
+    static_assert(laptop.name == "laptop");
     MultiTokenAttentionConfig stages;
     stages.pre = {.query_kernel = laptop.query_kernel, .key_kernel = 2 * task.letters - 1};
     return with_multi_token_attention({.vocabulary = block_search_token::vocabulary,
