@@ -78,6 +78,9 @@ inline std::vector<MultiTokenAttentionConfig> lane_configs() {
     add(2, 13, {2, 9, KeyPadding::both, 0}, {});
     add(3, 1, {0, 0, KeyPadding::both, 3}, {0, 0, KeyPadding::both, 1});
     add(6, 4, {1, 4, KeyPadding::left, 3}, {4, 1, KeyPadding::both, 2});
+    add(12, 2, {1, 4, KeyPadding::left, 4}, {2, 1, KeyPadding::both, 12});
+    add(12, 3, {1, 2, KeyPadding::left, 12}, {0, 0, KeyPadding::both, 6});
+    add(14, 2, {0, 0, KeyPadding::both, 7}, {2, 2, KeyPadding::left, 7});
     add(32, 2, {2, 3, KeyPadding::both, 16}, {3, 5, KeyPadding::right, 32});
     add(24, 3, {}, {7, 2, KeyPadding::left, 8});
     add(16, 6, {6, 11, KeyPadding::both, 16}, {});

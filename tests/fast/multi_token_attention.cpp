@@ -129,6 +129,9 @@ TEST_CASE("fast: float is within the oracle's tolerance") {
     const auto fp32 = oracle::parse_rounding("fp32");
     for (const char* descriptor : {"paper-880m/B1_H16_S40_D8_cq6_ck11_g16 fill=normal seed=1 io=fp32",
                                    "paper-880m/B1_H16_S33_D8_cq6_ck11_g16 fill=large-negative seed=2 io=fp32",
+                                   "paper-880m/B1_H16_S40_D8_cq6_ck11_g8 fill=normal seed=6 io=fp32",
+                                   "paper-880m/B1_H12_S33_D8_cq6_ck11_g6 fill=normal seed=7 io=fp32",
+                                   "paper-880m/B1_H12_S33_D8_cq6_ck11_g12 fill=normal seed=8 io=fp32",
                                    "mta-exact/B2_H6_S20_D8_cq3_ck5_g3 fill=asymmetric seed=3 io=fp32",
                                    "mta-sparsemax/B1_H2_S17_D4_cq2_ck3_g2 fill=normal seed=5 io=fp32"}) {
         CAPTURE(descriptor);

@@ -15,6 +15,11 @@
 #define MTA_FAST_INLINE inline
 #define MTA_FAST_LAMBDA
 #endif
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define MTA_FAST_SHUFFLE
+#endif
+#endif
 
 namespace mta::fast {
 
@@ -54,6 +59,27 @@ MTA_FAST_INLINE void keep_in_register([[maybe_unused]] P& p) {
 #elif defined(__GNUC__) && defined(__SSE2__)
     asm("" : "+x"(p));
 #endif
+}
+
+/// Lane l holds what lane l / Group * Group + (l + By) % Group held: whole groups turn by `By` lanes. Lanes after the
+/// last whole group stay.
+template <class Scalar, int Group, int By>
+MTA_FAST_INLINE Packet<Scalar> rotate_groups(const Packet<Scalar>& x) {
+    constexpr int W = lanes<Scalar>;
+    constexpr auto source = [](int l) {
+        return l < W / Group * Group ? l / Group * Group + (l % Group + By) % Group : l;
+    };
+    return [&]<int... l>(std::integer_sequence<int, l...>) MTA_FAST_LAMBDA {
+#if defined(MTA_FAST_SHUFFLE)
+        return __builtin_shufflevector(x, x, source(l)...);
+#else
+        alignas(64) Scalar before[W], after[W];
+        store(before, x);
+        ((after[l] = before[source(l)]), ...);
+        return load(after);
+#endif
+    }
+    (std::make_integer_sequence<int, W>{});
 }
 
 /// Asks for `count` packets from p on, which will be read soon and do not follow what is read now.
