@@ -16,10 +16,9 @@ function(mta_add_headers name alias)
     add_library(mta::${alias} ALIAS ${name})
     set_target_properties(${name} PROPERTIES EXPORT_NAME ${alias})
     target_compile_features(${name} INTERFACE cxx_std_20)
-    # File sets came with CMake 3.23, their verification with 3.24; older ones install the directory.
+    # File sets came with CMake 3.23; older ones install the directory.
     if(CMAKE_VERSION VERSION_GREATER_EQUAL 3.23)
         target_sources(${name} INTERFACE FILE_SET HEADERS BASE_DIRS "${root}" FILES ${headers})
-        set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS "${PROJECT_IS_TOP_LEVEL}")
     else()
         target_include_directories(
             ${name} INTERFACE "$<BUILD_INTERFACE:${root}>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"

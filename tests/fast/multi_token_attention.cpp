@@ -111,6 +111,17 @@ TEST_CASE("fast: agrees with the reference at the edges of blocks and tiles") {
         check_agrees_with_reference(random_case(paper_config(), 1, S), 2);
 }
 
+TEST_CASE("fast: heads of more features than a product takes at a time") {
+    MultiTokenAttentionConfig config;
+    config.heads = 2;
+    config.pre = {2, 3, KeyPadding::both, 2};
+    for (const Index D : {48, 49, 96, 97, 130, 200}) {
+        CAPTURE(D);
+        config.head_dim = D;
+        check_agrees_with_reference(random_case(config, 1, 19), 2);
+    }
+}
+
 TEST_CASE("fast: kernels longer than blocks, sequences longer than 1024") {
     MultiTokenAttentionConfig config;
     config.heads = 2;

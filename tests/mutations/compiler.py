@@ -15,13 +15,17 @@ FLAGS = ["-std=c++20", "-O0", "-w", "-fopenmp", "-ffp-contract=off"]
 EIGEN_FOLDERS = ["/usr/include/eigen3", "/usr/local/include/eigen3"]
 
 
-def eigen_flags():
-    """Where Eigen is, as pkg-config or the usual places say."""
+def package_flags(package, folders):
+    """Where a library's headers are, as pkg-config or the usual places say; its warnings are its own."""
     if shutil.which("pkg-config"):
-        answer = subprocess.run(["pkg-config", "--cflags", "eigen3"], capture_output=True, text=True, check=False)
+        answer = subprocess.run(["pkg-config", "--cflags", package], capture_output=True, text=True, check=False)
         if answer.returncode == 0:
             return [flag.replace("-I", "-isystem", 1) for flag in shlex.split(answer.stdout)]
-    return [f"-isystem{folder}" for folder in EIGEN_FOLDERS if Path(folder).is_dir()]
+    return [f"-isystem{folder}" for folder in folders if Path(folder).is_dir()]
+
+
+def eigen_flags():
+    return package_flags("eigen3", EIGEN_FOLDERS)
 
 
 class Compiler:
