@@ -15,11 +15,13 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SHAPES = {"880m": (1, 16, 16, 96, 6, 11, 16), "toy": (8, 2, 2, 128, 2, 9, 0)}  # B H HKV D CQ CK MIX_GROUP
 PASSES = ("forward", "both")
+SETTLE = 0.3  # seconds until the threads of the process that was asked before have stopped waiting for more work
 
 
 class Worker:
@@ -30,6 +32,7 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, request):
+        time.sleep(SETTLE)
         self.process.stdin.write(request + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
