@@ -78,7 +78,10 @@ def draw(results, path):
             at, name = [label(axis, row["shape"]) for row in chosen], f"{threads} threads" if threads > 1 else "1 thread"
             upper.plot(at, [row["seconds"] for row in chosen], marker="o", label=name)
             lower.plot(at, [100 * row["share"] for row in chosen], marker="o", label=name)
-        upper.set_yscale("log")
+        if axis == "S":
+            upper.set_yscale("log")
+        else:
+            upper.set_ylim(bottom=0)
         lower.set_ylim(0, 80)
         lower.set_xlabel({"kernel": "c_q x c_k", "group": "c_h"}.get(axis, axis))
         for panel in (upper, lower):
