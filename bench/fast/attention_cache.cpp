@@ -5,20 +5,13 @@
 #include <mta/fast/attention_cache.hpp>
 #include <mta/layers/initialisers.hpp>
 
+#include "../support/paper_shape.hpp"
+
 namespace mta_bench_fast_attention_cache {
 
 namespace {
 
 using namespace mta;
-
-// The paper's 880M shape.
-MultiTokenAttentionConfig decode_config() {
-    MultiTokenAttentionConfig config;
-    config.heads = 16;
-    config.head_dim = 96;
-    config.pre = config.post = {6, 11, KeyPadding::both, 16};
-    return config;
-}
 
 Tensor<float, 4> random_tokens(Random& random, const MultiTokenAttentionConfig& config, Index n) {
     auto x = zeros<float>(1, config.heads, n, config.head_dim);
@@ -30,7 +23,7 @@ Tensor<float, 4> random_tokens(Random& random, const MultiTokenAttentionConfig& 
 constexpr Index decoded = 64;
 
 void fast_decode(benchmark::State& state) {
-    const auto config = decode_config();
+    const auto config = bench::paper_shape();
     const Index S = state.range(0);
     Random random(1);
     const auto params = initial_multi_token_attention_params<float>(config, random, KernelInit::normal);
@@ -50,7 +43,7 @@ void fast_decode(benchmark::State& state) {
 }
 
 void fast_decode_without_cache(benchmark::State& state) {
-    const auto config = decode_config();
+    const auto config = bench::paper_shape();
     const Index S = state.range(0) + 1;
     Random random(1);
     const auto params = initial_multi_token_attention_params<float>(config, random, KernelInit::normal);

@@ -5,6 +5,8 @@
 #include <mta/fast/multi_token_attention.hpp>
 #include <mta/layers/initialisers.hpp>
 
+#include "../support/paper_shape.hpp"
+
 namespace mta_bench_fast_multi_token_attention {
 
 namespace {
@@ -12,10 +14,7 @@ namespace {
 using namespace mta;
 
 MultiTokenAttentionConfig paper_config() {
-    MultiTokenAttentionConfig config;
-    config.heads = 16;
-    config.head_dim = 96;
-    config.pre = config.post = {6, 11, KeyPadding::both, 16};
+    auto config = bench::paper_shape();
     config.norm = RmsNormFactor::one;
     config.gate = GateKind::scalar;
     return config;

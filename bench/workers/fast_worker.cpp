@@ -12,6 +12,7 @@
 #include <mta/layers/initialisers.hpp>
 #include <vector>
 
+#include "../support/multiply_adds.hpp"
 #include "worker.hpp"
 
 namespace {
@@ -19,27 +20,15 @@ namespace {
 using namespace mta;
 using bench::seconds;
 
-// 16 independent chains of fused multiply-adds in registers.
-void multiply_adds(float* numbers, Index repeats) {
-    constexpr Index W = fast::lanes<float>;
-    constexpr int chains = fast::many_registers ? 16 : 10;
-    fast::Packet<float> sum[chains];
-    const auto factor = fast::all(0.999F), addend = fast::all(0.001F);
-    fast::unroll<chains>([&](auto n) MTA_FAST_LAMBDA { sum[n] = fast::load(numbers + n * W); });
-    for (Index r = 0; r < repeats; ++r)
-        fast::unroll<chains>([&](auto n)
-                                 MTA_FAST_LAMBDA { sum[n] = fast::multiply_add(sum[n], factor, addend); });
-    fast::unroll<chains>([&](auto n) MTA_FAST_LAMBDA { fast::store(numbers + n * W, sum[n]); });
-}
-
 double peak_gflops(Index threads) {
-    constexpr Index repeats = 4'000'000, W = fast::lanes<float>, chains = fast::many_registers ? 16 : 10;
+    constexpr Index repeats = 4'000'000, W = fast::lanes<float>, chains = bench::chains;
     std::vector<std::byte> memory(static_cast<std::size_t>(threads) * 16 * 64 * 4 + 64);
     fast::Arena arena(memory);
     float* numbers = arena.take<float>(threads * 16 * W);
     std::fill_n(numbers, threads * 16 * W, 1.0F);
-    const double time = seconds(
-        [&] { parallel_for(threads, [&](Index t) { multiply_adds(numbers + t * 16 * W, repeats); }); });
+    const double time = seconds([&] {
+        parallel_for(threads, [&](Index t) { bench::multiply_adds(numbers + t * 16 * W, repeats); });
+    });
     return 2e-9 * static_cast<double>(repeats * chains * W * threads) / time;
 }
 
