@@ -4,8 +4,9 @@ SPDX-License-Identifier: MIT
 
 Most of the time goes into what headers include, which is nearly the same for all. So headers are compiled in chains: a
 file includes several of them, each of which includes, directly or not, all that come before it. Such a header finds
-nothing that it would not have included itself: it stands as alone as in a file of its own. The fewest chains that hold
-every header are a matching: of each header with the next of its chain.
+nothing that it would not have included itself: it stands as alone as in a file of its own. What it includes below its
+first line of code, or under a condition, does not count. The fewest chains that hold every header are a matching: of each
+header with the next of its chain.
 """
 
 import argparse
@@ -23,13 +24,26 @@ sys.path.insert(0, str(HERE.parent / "mutations"))
 from compiler import eigen_flags, package_flags  # noqa: E402
 
 FLAGS = ["-std=c++20", "-fsyntax-only", "-fopenmp", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wno-sign-conversion", "-Werror"]
-INCLUDE = re.compile(r"^\s*#\s*include\s*<([^>]+)>", re.MULTILINE)
+INCLUDE = re.compile(r"#\s*include\s*<([^>]+)>")
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+
+
+def first_includes(text):
+    """What a header includes before its first line of code and under no condition."""
+    depth = 0
+    for line in filter(None, map(str.strip, COMMENT.sub("", text).splitlines())):
+        if not line.startswith("#") and depth == 0:
+            return
+        if re.match(r"#\s*(if|endif)", line):
+            depth += -1 if "endif" in line else 1
+        elif depth == 0 and (match := INCLUDE.match(line)):
+            yield match.group(1)
 
 
 def reachable(include):
     """For each header below the folder, the headers there that it includes, directly or not."""
     names = sorted(str(path.relative_to(include)) for path in include.rglob("*.h*"))
-    direct = {name: [n for n in INCLUDE.findall((include / name).read_text()) if n in set(names)] for name in names}
+    direct = {name: [n for n in first_includes((include / name).read_text()) if n in names] for name in names}
     closures = {}
     for name in names:
         found, waiting = set(), list(direct[name])
@@ -48,7 +62,7 @@ def chains(closures):
 
     def match(header, tried):
         for later in closures:
-            if header in closures[later] and header not in closures[header] and later not in tried:
+            if header in closures[later] and later not in closures[header] and later not in tried:
                 tried.add(later)
                 if later not in before or match(before[later], tried):
                     before[later] = header

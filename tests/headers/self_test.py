@@ -44,6 +44,12 @@ class Headers(unittest.TestCase):
         self.assertIn("c.hpp", "".join(self.problems({"deep/c.hpp": "#include <a.hpp>\nusing C = B;\n"})))
         self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "#include <deep/c.hpp>\nusing E = D;\n"})))
 
+    def test_an_include_that_comes_late_or_perhaps_does_not_count(self):
+        late = "using E = C;\n#include <deep/c.hpp>\n"
+        self.assertIn("e.hpp", "".join(self.problems({"e.hpp": late})))
+        self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "#if 0\n#include <deep/c.hpp>\n#endif\nusing E = C;\n"})))
+        self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "/*\n#include <deep/c.hpp>\n*/\nusing E = C;\n"})))
+
     def test_a_warning_is_found(self):
         self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "inline int f(double x) { return x; }\n"})))
 
@@ -56,6 +62,10 @@ class Headers(unittest.TestCase):
             for chain in lists:
                 for place, header in enumerate(chain):
                     self.assertLessEqual(set(chain[:place]), closures[header])
+
+    def test_headers_that_include_each_other_are_in_chains_too(self):
+        self.write({"x.hpp": "#include <y.hpp>\n", "y.hpp": "#include <x.hpp>\n"})
+        self.assertEqual(sorted(sum(chains(reachable(self.include)), [])), ["x.hpp", "y.hpp"])
 
     def test_chains_are_few(self):
         self.write(SOUND)

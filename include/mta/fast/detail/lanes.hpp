@@ -1,4 +1,4 @@
-// Lanes: one vector register holds one number of each of several heads, so that no kernel needs a shuffle.
+// Lanes: one vector register holds one number of each of several heads, so that only small head mixes need shuffles.
 // SPDX-License-Identifier: MIT
 //
 // A packet is Eigen's widest register of the target: 16 floats with AVX-512, 4 with NEON or SSE, 1 without any.

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Source    Multi-Token Attention, arXiv:2504.00927, Sec. 3.2.
-// Dense     a group that fills whole planes, but for idle lanes after it (9 to 16 heads, 25 to 32, ... in float with
+// Dense     a group that has its planes for itself, perhaps with idle lanes after it (9 heads and more in float with
 //           AVX-512): blocks of W x W weights in registers, inputs broadcast from memory.
 // Rotated   groups that share a plane: each packet is rotated within its groups, so that every lane meets the heads
 //           of its group in turn. Zero weights between groups instead would carry the NaN of one into the other.
