@@ -82,8 +82,7 @@ TEST_CASE("errors are multiples of the tolerance, by hand") {
 TEST_CASE("a right answer agrees, in every tensor, end to end and locally") {
     const auto j = fixture().judged(fixture().right);
     CHECK(j.agrees());
-    CHECK(!j.first_wrong);
-    CHECK(j.missing.empty());
+    CHECK((!j.first_wrong && j.missing.empty()));
     CHECK(j.tensors.size() == fixture().right.tensors.size());
     for (const auto& t : j.tensors) {
         CHECK(t.local.has_value());
@@ -102,6 +101,17 @@ TEST_CASE("one wrong element is found, counted and named") {
     CHECK(v.worst.got == doctest::Approx(v.worst.expected + 0.5).epsilon(1e-4));
     CHECK(v.worst.bad_percent() == doctest::Approx(100.0 / 576));
     CHECK(v.pattern == "batch 1 only, head 3 only, row 8 only, column 7 only");
+}
+
+TEST_CASE("the tolerance itself is the bound") {
+    constexpr std::size_t n = 100;
+    const auto& e = fixture().expected;
+    const double want = e.reference.at("out").values[n], tolerance = e.tolerance.at("out").values[n];
+    for (const double error : {-1.01, -0.99, 0.99, 1.01}) {
+        const auto v = verdict_on_out([&](auto& out) { out.values[n] = want + error * tolerance; });
+        CHECK(v.agrees() == (std::abs(error) < 1));
+        CHECK(v.worst.error == doctest::Approx(std::abs(error)).epsilon(1e-6));
+    }
 }
 
 TEST_CASE("NaN, infinity and nothing at all are infinitely wrong") {
@@ -148,14 +158,18 @@ TEST_CASE("hidden positions are not judged, logits of the exact rule as far as t
     CHECK(fixture().judged(got).agrees());
     const Problem p = problem_of(test::exact_mask);  // Cq = 3: keys j < i + 3
     const Expected expected = expect(p, fp32);
-    for (const Index key : {2, 3}) {
+    for (const std::size_t key : {2, 3}) {
         Results exact = test::model_results(p, fp32);
-        tensor_of(exact, "stage.logits").values[static_cast<std::size_t>(key)] += 1;
+        tensor_of(exact, "stage.logits").values[key] += 1;
         CHECK(judge(p, exact, expected).agrees() == (key == 3));
     }
-    Results packed_results = test::model_results(problem_of(test::packed), fp32);
-    tensor_of(packed_results, "stage.weights").values[3 * 8 + 2] = 7;  // row 3 begins a document
+    Results mixed = test::model_results(p, fp32);
+    tensor_of(mixed, "stage.pre_conv").values[1] +=
+        1;  // row 0, key 1: only logits are read beyond the diagonal
+    CHECK(judge(p, mixed, expected).agrees());
     const Problem documents = problem_of(test::packed);
+    Results packed_results = test::model_results(documents, fp32);
+    tensor_of(packed_results, "stage.weights").values[3 * 8 + 2] = 7;  // row 3 begins a document
     CHECK(judge(documents, packed_results, expect(documents, fp32)).agrees());
 }
 

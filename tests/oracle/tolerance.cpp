@@ -106,6 +106,29 @@ TEST_CASE("every element is given at least the spread of its row and a part of i
     }
 }
 
+TEST_CASE("elements that no perturbed run moves are given the floor") {
+    const oracle::detail::JudgedPositions judged(problem_of(test::every_stage));
+    Results exact;
+    exact.put({"out", {1, 1, 2, 2}, {3, -4, 0, 1}});
+    oracle::detail::Spread spread(exact);
+    spread.add(exact);
+    const Results tolerance = spread.tolerances(judged, 8, 0x1p-9);
+    for (const double x : tolerance.at("out").values)
+        CHECK(x == doctest::Approx(0.05 * 0x1p-9 * 4 + 8 * 0x1p-52 * 4).epsilon(1e-12));
+}
+
+TEST_CASE("where fp16 ends any number is accepted, of no other type") {
+    Expected e;
+    e.reference.put({"out", {4}, {7e4, 1, -65000, 65000}});
+    e.tolerance.put({"out", {4}, {1, 2, 600, 3}});
+    const auto given = e.tolerance.at("out").values;
+    oracle::detail::allow_overflow(e, Precision::bf16);
+    CHECK(e.tolerance.at("out").values == given);
+    oracle::detail::allow_overflow(e, Precision::fp16);
+    const double any = std::numeric_limits<double>::infinity();
+    CHECK(e.tolerance.at("out").values == std::vector<double>{any, 2, any, 3});
+}
+
 TEST_CASE("hidden positions of score stages are given nothing") {
     const Problem p = problem_of(test::every_stage);
     const Expected e = expect(p, fp32);
