@@ -150,9 +150,9 @@ TEST_CASE("fast: NaN and infinity of later tokens stay out of earlier rows") {
 TEST_CASE("fast: NaN of one head group stays in it") {
     // Groups that fill packets, share them, and cross from one into the next (where both sides differ).
     using Groups = std::pair<Index, Index>;
-    for (const auto& [pre, post] :
-         {Groups{1, 1}, Groups{2, 2}, Groups{3, 3}, Groups{4, 4}, Groups{6, 6}, Groups{8, 8}, Groups{12, 12},
-          Groups{4, 6}, Groups{3, 4}, Groups{12, 8}}) {
+    for (const auto& groups : {Groups{1, 1}, Groups{2, 2}, Groups{3, 3}, Groups{4, 4}, Groups{6, 6},
+                               Groups{8, 8}, Groups{12, 12}, Groups{4, 6}, Groups{3, 4}, Groups{12, 8}}) {
+        const Index pre = groups.first, post = groups.second;
         CAPTURE(pre);
         CAPTURE(post);
         auto config = paper_config(3);
