@@ -32,7 +32,7 @@ def first_includes(text):
     """What a header includes before its first line of code and under no condition."""
     depth = 0
     for line in filter(None, map(str.strip, COMMENT.sub("", text).splitlines())):
-        if not line.startswith("#") and depth == 0:
+        if not line.startswith("#"):
             return
         if re.match(r"#\s*(if|endif)", line):
             depth += -1 if "endif" in line else 1

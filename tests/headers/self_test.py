@@ -47,6 +47,7 @@ class Headers(unittest.TestCase):
     def test_an_include_that_comes_late_or_perhaps_does_not_count(self):
         late = "using E = C;\n#include <deep/c.hpp>\n"
         self.assertIn("e.hpp", "".join(self.problems({"e.hpp": late})))
+        self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "#if 1\nusing E = C;\n#endif\n#include <deep/c.hpp>\n"})))
         self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "#if 0\n#include <deep/c.hpp>\n#endif\nusing E = C;\n"})))
         self.assertIn("e.hpp", "".join(self.problems({"e.hpp": "/*\n#include <deep/c.hpp>\n*/\nusing E = C;\n"})))
 

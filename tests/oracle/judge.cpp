@@ -82,7 +82,8 @@ TEST_CASE("errors are multiples of the tolerance, by hand") {
 TEST_CASE("a right answer agrees, in every tensor, end to end and locally") {
     const auto j = fixture().judged(fixture().right);
     CHECK(j.agrees());
-    CHECK((!j.first_wrong && j.missing.empty()));
+    CHECK(!j.first_wrong);
+    CHECK(j.missing.empty());
     CHECK(j.tensors.size() == fixture().right.tensors.size());
     for (const auto& t : j.tensors) {
         CHECK(t.local.has_value());
@@ -104,11 +105,10 @@ TEST_CASE("one wrong element is found, counted and named") {
 }
 
 TEST_CASE("the tolerance itself is the bound") {
-    constexpr std::size_t n = 100;
     const auto& e = fixture().expected;
-    const double want = e.reference.at("out").values[n], tolerance = e.tolerance.at("out").values[n];
+    const double want = e.reference.at("out").values[100], tolerance = e.tolerance.at("out").values[100];
     for (const double error : {-1.01, -0.99, 0.99, 1.01}) {
-        const auto v = verdict_on_out([&](auto& out) { out.values[n] = want + error * tolerance; });
+        const auto v = verdict_on_out([&](auto& out) { out.values[100] = want + error * tolerance; });
         CHECK(v.agrees() == (std::abs(error) < 1));
         CHECK(v.worst.error == doctest::Approx(std::abs(error)).epsilon(1e-6));
     }
@@ -164,8 +164,8 @@ TEST_CASE("hidden positions are not judged, logits of the exact rule as far as t
         CHECK(judge(p, exact, expected).agrees() == (key == 3));
     }
     Results mixed = test::model_results(p, fp32);
-    tensor_of(mixed, "stage.pre_conv").values[1] +=
-        1;  // row 0, key 1: only logits are read beyond the diagonal
+    // Row 0, key 1: only logits are read beyond the diagonal.
+    tensor_of(mixed, "stage.pre_conv").values[1] += 1;
     CHECK(judge(p, mixed, expected).agrees());
     const Problem documents = problem_of(test::packed);
     Results packed_results = test::model_results(documents, fp32);

@@ -76,6 +76,7 @@ void mix_plane(const Scalar* in, const Scalar* weight, Scalar* out, Index keys) 
 template <class Scalar>
 void clear_idle_lanes(Index used, Scalar* row, Index keys) {
     constexpr Index W = lanes<Scalar>;
+    if (used >= W) return;
     for (Index j = 0; j < keys; ++j)
         for (Index l = used; l < W; ++l)
             row[j * W + l] = Scalar(0);
